@@ -1,0 +1,31 @@
+"""Every error that a user can cause, and how it is worded: what was wanted, what came, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Something that the user can put right. The command line prints it without a traceback and exits with 2."""
+
+
+class UnknownName(UserError):
+    """A name that is not among the known ones; the message offers the nearest.
+
+    >>> print(UnknownName("task", "sst", ["glue/sst2", "movie_reviews"]))
+    unknown task 'sst'. Did you mean 'glue/sst2'? Known: glue/sst2, movie_reviews
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        known = list(known)
+        message = f"unknown {kind} {name!r}.{_nearest(name, known)} Known: {', '.join(known) or 'none'}"
+        super().__init__(f"{message}. {hint}" if hint else message)
+        self.name = name
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """' Did you mean …?' for the most similar known name; a part after the last slash counts as the name too."""
+    by_spelling = {spelling.lower(): full for full in known for spelling in (full.rsplit("/")[-1], full)}
+    matches = difflib.get_close_matches(name.lower(), by_spelling, n=1, cutoff=0.6)
+    return f" Did you mean {by_spelling[matches[0]]!r}?" if matches else ""

@@ -1,0 +1,51 @@
+"""Questions to a folder of runs: one row per named number and place, asked in SQL, or exported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from dimscope.core.errors import UserError
+from dimscope.core.result import Number, table
+from dimscope.store.files import write_json
+from dimscope.store.layout import Store
+from dimscope.store.runs import numbers_to_json
+
+
+def write_summary(out: Path, recipe: str, numbers: Sequence[Number]) -> None:
+    """Write summary.json: all numbers of a recipe, in the schema of result.json."""
+    write_json(out / "summary.json", {"schema": 1, "recipe": recipe, "numbers": numbers_to_json(numbers)})
+
+
+def numbers(root: Path) -> pd.DataFrame:
+    """Give every number of every finished run: a row each, with its method, its place and its settings.
+
+    Raises:
+        UserError: the folder holds no finished run.
+    """
+    frames = [_rows(result.method, dict(result.settings), result.to_pandas()) for result in Store(root).runs()]
+    if not frames:
+        raise UserError(f"wanted a folder with finished runs (runs/*/result.json), found none in {root}")
+    return pd.concat(frames, ignore_index=True)
+
+
+def query(root: Path, sql: str) -> pd.DataFrame:
+    """Answer a question about the table `numbers`.
+
+    Raises:
+        UserError: the folder holds no finished run, or DuckDB does not understand the question.
+    """
+    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+        connection.register("numbers", numbers(root))
+        try:
+            return connection.sql(sql).df()
+        except duckdb.Error as error:
+            raise UserError(f"the question could not be answered: {error}") from error
+
+
+def _rows(method: str, settings: dict[str, object], rows: pd.DataFrame) -> pd.DataFrame:
+    asked = {f"setting_{name}": str(value) for name, value in settings.items()}
+    return rows.assign(method=method, **asked)
