@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from pydantic import ValidationError
+
 
 class UserError(ValueError):
     """Something that the user can put right. The command line prints it without a traceback and exits with 2."""
@@ -29,3 +31,9 @@ def _nearest(name: str, known: list[str]) -> str:
     by_spelling = {spelling.lower(): full for full in known for spelling in (full.rsplit("/")[-1], full)}
     matches = difflib.get_close_matches(name.lower(), by_spelling, n=1, cutoff=0.6)
     return f" Did you mean {by_spelling[matches[0]]!r}?" if matches else ""
+
+
+def explain(error: ValidationError) -> str:
+    """Put what pydantic found wrong into one line: which setting, what is wanted, what came."""
+    wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}, got {each['input']!r}" for each in error.errors())
+    return "; ".join(wrong)

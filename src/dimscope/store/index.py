@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 
-from dimscope.core.errors import UserError
+from dimscope.core.errors import UnknownName, UserError
 from dimscope.core.result import Number, table
-from dimscope.store.files import write_json
+from dimscope.store.files import write_bytes, write_json
 from dimscope.store.layout import Store
 from dimscope.store.runs import numbers_to_json
 
@@ -44,6 +46,43 @@ def query(root: Path, sql: str) -> pd.DataFrame:
             return connection.sql(sql).df()
         except duckdb.Error as error:
             raise UserError(f"the question could not be answered: {error}") from error
+
+
+def export(root: Path, by: str, format: str, to: Path) -> list[Path]:
+    """Write one file of numbers for each value of the column `by`; give the files.
+
+    Raises:
+        UnknownName: there is no such column.
+    """
+    rows = numbers(root)
+    if by not in rows:
+        raise UnknownName("column", by, map(str, rows.columns))
+    paths = []
+    for value, group in rows.groupby(by, dropna=False):
+        path = to / f"{_file_name(str(value))}.{format}"
+        write_bytes(path, _encoded(group.dropna(axis="columns", how="all"), format))
+        paths.append(path)
+    return paths
+
+
+def _encoded(frame: pd.DataFrame, format: str) -> bytes:
+    buffer = io.BytesIO()
+    if format == "parquet":
+        frame.to_parquet(buffer, index=False)
+    elif format == "xlsx":
+        frame.map(_inert).to_excel(buffer, index=False)
+    else:
+        frame.map(_inert).to_csv(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _inert(cell: object) -> object:
+    """Keep a spreadsheet from running text that looks like a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@") else cell
+
+
+def _file_name(value: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", value) or "none"
 
 
 def _rows(method: str, settings: dict[str, object], rows: pd.DataFrame) -> pd.DataFrame:

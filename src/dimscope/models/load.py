@@ -1,0 +1,152 @@
+"""A model with its tokenizer, opened as a sequence classifier: safetensors only, nobody's code run, the same bits each time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from inspect import signature
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from dimscope.core import seeds
+from dimscope.core.errors import UserError
+from dimscope.models.catalogue import ModelSource, find
+from dimscope.models.folders import folder
+from dimscope.models.quiet import quiet
+from dimscope.models.sites import Sites, head, sites
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A sequence classifier and its tokenizer; `is_decoder` says that no token sees those after it."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    is_decoder: bool
+
+    @property
+    def hidden_size(self) -> int:
+        """The number of dims of a hidden state."""
+        return self.model.config.hidden_size
+
+    @property
+    def num_layers(self) -> int:
+        """The number of blocks that a token passes."""
+        return self.model.config.num_hidden_layers
+
+    @property
+    def num_labels(self) -> int:
+        """The number of classes."""
+        return self.model.config.num_labels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    @property
+    def pad_id(self) -> int:
+        """The token that fills up a batch; the attention mask, not this, says what is padding."""
+        return self.model.config.pad_token_id
+
+    @property
+    def max_length(self) -> int:
+        """The greatest number of tokens that model and tokenizer take."""
+        num_positions = getattr(self.model.config, "max_position_embeddings", None) or self.tokenizer.model_max_length
+        return int(min(self.tokenizer.model_max_length, num_positions - self.position_offset))
+
+    @property
+    def head(self) -> nn.Linear:
+        """The linear map that makes the logits."""
+        return head(self.model)
+
+    @property
+    def sites(self) -> Sites:
+        """The places inside that can be read and changed."""
+        return sites(self.model)
+
+    @cached_property
+    def position_offset(self) -> int:
+        """The position of a sentence's first token; RoBERTa and MPNet count on from their padding position."""
+        named = self.model.base_model.named_modules()
+        tables = [part for name, part in named if "position" in name and isinstance(part, nn.Embedding)]
+        return next((table.padding_idx + 1 for table in tables if table.padding_idx is not None), 0)
+
+    @cached_property
+    def accepts(self) -> frozenset[str]:
+        """The names of the inputs that the model takes."""
+        return frozenset(signature(self.model.base_model.forward).parameters)
+
+
+def load(
+    source: ModelSource | str,
+    num_labels: int = 2,
+    seed: int = 0,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Network:
+    """Open a model as a classifier of `num_labels` classes, in evaluation mode.
+
+    A head that the files bring is kept if it has as many classes; otherwise it is drawn from the stream 'head' of
+    `seed`, as is a missing pooler. The global random numbers are not touched.
+
+    Raises:
+        UserError: the files cannot be fetched or opened, hold pickles only, or lack weights of the blocks.
+    """
+    source = find(source) if isinstance(source, str) else source
+    place = folder(source)
+    with quiet():
+        tokenizer = _tokenizer(place)
+        model = _model(place, num_labels, seeds.integer(seed, "head"), dtype)
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        raise UserError(f"{source.name!r}: the tokenizer has {len(tokenizer)} tokens, the model fewer. Take the model's own.")
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return Network(source.name, model.to(device), tokenizer, is_decoder=_is_causal(model))
+
+
+def _tokenizer(place: Path) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot open the tokenizer in {str(place)!r}: {error}") from error
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise UserError(f"the tokenizer in {str(place)!r} has neither a pad nor an end token. Give it a pad token.")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _model(place: Path, num_labels: int, seed: int, dtype: torch.dtype) -> PreTrainedModel:
+    with torch.random.fork_rng(devices=[]):
+        # Only the CPU's generator: `torch.manual_seed` would set those of all devices.
+        torch.default_generator.manual_seed(seed)
+        try:
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                place,
+                num_labels=num_labels,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot open the model in {str(place)!r}: {error}") from error
+    drawn = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
+    lacking = sorted(key for key in drawn if key.startswith(model.base_model_prefix + ".") and "pooler" not in key)
+    if lacking:
+        raise UserError(f"the weights in {str(place)!r} lack {len(lacking)} tensors of the model, such as {lacking[0]!r}.")
+    return model.eval()
+
+
+@torch.inference_mode()
+def _is_causal(model: PreTrainedModel) -> bool:
+    """Tell whether the first token's state is blind to the last token. Configs do not say it reliably; the model does."""
+    ids = torch.full((2, 8), 5, device=model.device)
+    ids[1, -1] = 6
+    first_states = model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[:, 0]
+    return torch.allclose(first_states[0], first_states[1], atol=1e-6)

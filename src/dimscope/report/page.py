@@ -1,0 +1,141 @@
+"""A study as one page: a question, its answer, and the tables and charts behind it, as HTML that stands alone or as Markdown.
+
+The HTML asks nothing of the network: charts are JSON inside it, drawn by the Vega-Lite that it carries. Its content
+security policy lets no other script run, whatever text the data bring along.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from dimscope.report.tables import shown, to_html, to_markdown, to_markdown_text
+from dimscope.report.theme import Chart, scripts, to_spec
+
+_MOST_ROWS_READ_ALOUD = 60
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart; `name` is that of its file, `caption` says what to see in it."""
+
+    name: str
+    chart: Chart
+    caption: str
+
+    @property
+    def numbers(self) -> pd.DataFrame | None:
+        """What the chart shows as a table, where that is short enough to be read in its stead."""
+        data = self.chart.data
+        return data if isinstance(data, pd.DataFrame) and len(data) <= _MOST_ROWS_READ_ALOUD else None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame to be read; `name` is that of its file."""
+
+    name: str
+    frame: pd.DataFrame
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Paragraphs of plain text, then tables, then figures."""
+
+    title: str
+    text: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What was asked, the answer in a few sentences, what it rests on, and how it was made."""
+
+    title: str
+    question: str
+    answers: Sequence[str]
+    sections: Sequence[Section]
+    caveats: Sequence[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    sources: Sequence[str] = ()
+
+
+def render(page: Page) -> str:
+    """Give the page as one HTML file: no request leaves it, and nothing in it runs but its own two scripts.
+
+    >>> page = Page(title="A & B", question="Which?", answers=["Both."], sections=[])
+    >>> "<h1>A &amp; B</h1>" in render(page)
+    True
+    """
+    template = _templates().get_template("page.html")
+    return template.render(page=page, libraries=Markup(_libraries()), script_hash=_script_hash)
+
+
+def to_markdown_page(page: Page) -> str:
+    """Give the page as Markdown, its figures as links to figures/<name>.svg.
+
+    >>> print(to_markdown_page(Page(title="Outliers", question="Which?", answers=["Dimension 99."], sections=[])))
+    # Outliers
+    <BLANKLINE>
+    *Which?*
+    <BLANKLINE>
+    Dimension 99.
+    """
+    blocks = [f"# {to_markdown_text(page.title)}", f"*{to_markdown_text(page.question)}*"]
+    blocks += map(to_markdown_text, page.answers)
+    for section in page.sections:
+        blocks += _section(section)
+    blocks += _list("Caveats", page.caveats)
+    blocks += _list("Settings", [f"{name}: {as_text(value)}" for name, value in page.settings.items()])
+    blocks += _list("Provenance", [f"{name}: {as_text(value)}" for name, value in page.provenance.items()])
+    blocks += _list("Sources", page.sources)
+    return "\n\n".join(blocks) + "\n"
+
+
+def as_text(value: object) -> str:
+    """Give a setting as text: words as they are, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _section(section: Section) -> list[str]:
+    blocks = [f"## {to_markdown_text(section.title)}", *map(to_markdown_text, section.text)]
+    for table in section.tables:
+        blocks += [f"**{to_markdown_text(table.caption)}**", to_markdown(table.frame)]
+    for figure in section.figures:
+        caption = to_markdown_text(figure.caption)
+        blocks += [f"![{caption}](figures/{quote(figure.name, safe='')}.svg)", caption]
+    return blocks
+
+
+def _list(title: str, items: Sequence[str]) -> list[str]:
+    return [f"## {title}", "\n".join(f"- {to_markdown_text(item)}" for item in items)] if items else []
+
+
+def _templates() -> Environment:
+    environment = Environment(loader=PackageLoader("dimscope.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"spec": to_spec, "as_text": as_text, "shown": shown}
+    environment.globals["table"] = to_html
+    return environment
+
+
+@cache
+def _libraries() -> str:
+    return scripts()
+
+
+def _script_hash(script: str) -> str:
+    """How a content security policy names a script that it lets run."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

@@ -1,0 +1,154 @@
+"""Fine-tuning of a classifier: AdamW on cross-entropy, batches of similar length, one or many processes.
+
+A batch is the same sentences whatever the number of processes and accumulation steps: they share it out, and each
+sentence's loss counts 1 / (size of the whole batch), so that the gradient is the same but for rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float, Int
+from torch import nn
+from torch.nn.functional import cross_entropy
+from transformers import get_scheduler
+
+from dimscope.core import seeds
+from dimscope.core.errors import UserError
+from dimscope.core.progress import work
+from dimscope.data.batching import Encoded, pad, shuffled_length_batches
+from dimscope.models.classify import classify
+from dimscope.models.load import Network
+from dimscope.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Sentences as token ids, and the class of each."""
+
+    encoded: Encoded
+    labels: Int[np.ndarray, " sentences"]
+
+
+def train(
+    network: Network,
+    data: TrainingSet,
+    settings: TrainingSettings,
+    seed: int,
+    after_epoch: Callable[[int], None] = lambda epoch: None,
+) -> Float[np.ndarray, " steps"]:
+    """Train all parameters of `network` in place and give the loss of every optimizer step.
+
+    `after_epoch` is called with 0, 1, … while the network is in evaluation mode; so it is left.
+
+    Raises:
+        UserError: the loss became NaN or infinite; the message says at which step.
+    """
+    steps_per_epoch = math.ceil(len(data.labels) / settings.batch_size)
+    trainer = _Trainer(network, settings, settings.epochs * steps_per_epoch)
+    losses: list[float] = []
+    with _random_numbers(network.device, seed, trainer.accelerator.process_index), work(
+        "training steps", settings.epochs * steps_per_epoch
+    ) as done:
+        for epoch in range(settings.epochs):
+            network.model.train()
+            order = seeds.stream(seed, f"order/{epoch}")
+            for batch in shuffled_length_batches(data.encoded.lengths, settings.batch_size, order):
+                losses.append(trainer.step(trainer.parts(data, batch)))
+                _require_finite(losses, settings)
+                done(1)
+            network.model.eval()
+            after_epoch(epoch)
+    return np.array(losses)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The share of a batch that one process computes at once; `weights` are 1 / batch size, or 0 for a filler."""
+
+    inputs: dict[str, torch.Tensor]
+    targets: torch.Tensor
+    weights: torch.Tensor
+
+
+class _Trainer:
+    """The optimizer step: what accelerate has prepared, and the schedule."""
+
+    def __init__(self, network: Network, settings: TrainingSettings, num_steps: int) -> None:
+        mixed_precision = "bf16" if settings.precision == "bfloat16" else "no"
+        self.accelerator = Accelerator(mixed_precision=mixed_precision, cpu=network.device.type == "cpu")
+        self._network, self._settings = network, settings
+        self._parameters = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(
+            self._parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        num_warmup = round(settings.warmup_fraction * num_steps)
+        self._schedule = get_scheduler(settings.schedule, optimizer, num_warmup, num_steps)
+        self._classifier, self._optimizer = self.accelerator.prepare(_Classifier(network), optimizer)
+
+    def parts(self, data: TrainingSet, batch: np.ndarray) -> Iterator[_Part]:
+        """Give this process's share of a batch. Every process gets equally many parts, so that none waits for ever."""
+        num_processes = self.accelerator.num_processes
+        shares = np.array_split(batch, num_processes * self._settings.accumulation_steps)
+        for share in shares[self.accelerator.process_index :: num_processes]:
+            indices = share if len(share) else batch[:1]
+            inputs = pad(data.encoded, indices, self._network.pad_id)
+            yield _Part(
+                {name: tensor.to(self._network.device) for name, tensor in inputs.items()},
+                torch.as_tensor(data.labels[indices], device=self._network.device),
+                torch.full([len(indices)], len(share) and 1 / len(batch), device=self._network.device),
+            )
+
+    def step(self, parts: Iterator[_Part]) -> float:
+        """Take one optimizer step and give the batch's mean loss."""
+        remaining = self._settings.accumulation_steps
+        total = torch.zeros((), device=self._network.device)
+        for part in parts:
+            remaining -= 1
+            with self.accelerator.no_sync(self._classifier) if remaining else nullcontext():
+                logits = self._classifier(part.inputs).float()
+                loss = (cross_entropy(logits, part.targets, reduction="none") * part.weights).sum()
+                # Gradients are averaged over processes; their sum is what is wanted.
+                self.accelerator.backward(loss * self.accelerator.num_processes)
+            total += loss.detach()
+        if self._settings.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self._parameters, self._settings.clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._schedule.step()
+        return float(self.accelerator.reduce(total, "sum"))
+
+
+class _Classifier(nn.Module):
+    """The network as one module, so that what wraps it (several processes, autocast) sees the whole forward."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.model = network.model
+        self._network = network
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Give the logits [batch, classes]."""
+        return classify(self._network, inputs)
+
+
+@contextmanager
+def _random_numbers(device: torch.device, seed: int, process: int) -> Iterator[None]:
+    """Draw dropout's numbers from the seed, others in every process, and leave the caller's generators alone."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seeds.integer(seed, f"dropout/{process}"))
+        yield
+
+
+def _require_finite(losses: list[float], settings: TrainingSettings) -> None:
+    if not math.isfinite(losses[-1]):
+        raise UserError(
+            f"the training loss became {losses[-1]} at step {len(losses)} (learning rate {settings.learning_rate:g}, "
+            f"{settings.precision}). Try a smaller learning rate, a clip norm of 1, or precision float32."
+        )
