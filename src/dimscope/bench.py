@@ -123,11 +123,12 @@ class Bench:
             self._encoded[split] = encode(self.network.tokenizer, self.task.split(split), max_length)
         return self._encoded[split]
 
-    def batches(self, split: str) -> Iterator[Batch]:
-        """The split in batches of similar length on the bench's device, each with the places of its sentences."""
+    def batches(self, split: str, max_sentences: int | None = None) -> Iterator[Batch]:
+        """The split, or its first sentences, in batches of similar length, each with the places of its sentences."""
         encoded = self.encoded(split)
-        with work(f"{split} sentences", len(encoded.lengths)) as done:
-            for indices in token_batches(encoded.lengths, TOKENS_PER_BATCH):
+        lengths = encoded.lengths[:max_sentences]
+        with work(f"{split} sentences", len(lengths)) as done:
+            for indices in token_batches(lengths, TOKENS_PER_BATCH):
                 batch = pad(encoded, indices, self.network.pad_id)
                 yield indices, {name: tensor.to(self.device) for name, tensor in batch.items()}
                 done(len(indices))
@@ -151,10 +152,10 @@ class Bench:
         return {site: self._states[split, site, pooling] for site in sites}
 
     def token_states(
-        self, split: str, site: str
-    ) -> Iterator[tuple[Float[torch.Tensor, "batch tokens dims"], Int[torch.Tensor, "batch tokens"]]]:
-        """The states of all tokens, a batch at a time, each with the batch's attention mask."""
-        return capture.tokens(self.network, self.batches(split), site)
+        self, split: str, sites: Sequence[str], max_sentences: int | None = None
+    ) -> Iterator[tuple[dict[str, Float[np.ndarray, "batch tokens dims"]], Int[np.ndarray, "batch tokens"]]]:
+        """The states of all tokens at several sites, a batch at a time, each with the batch's attention mask."""
+        return capture.tokens(self.network, self.batches(split, max_sentences), sites)
 
     def logits(self, split: str) -> Float32[np.ndarray, "sentences classes"]:
         """The classifier's logits.

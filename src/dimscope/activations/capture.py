@@ -1,8 +1,9 @@
-"""States of sentences at named sites, pooled as they come: neither all layers nor all tokens are ever kept."""
+"""States of sentences at named sites, pooled as they come: all layers or all tokens are never kept."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -23,8 +24,8 @@ def states(
 ) -> dict[str, Float[np.ndarray, "sentences dims"]]:
     """Give one state per sentence at every site, in float32 and in the order of the sentences' numbers.
 
-    `pooling` is 'first', 'last', 'mean', or 'auto' for the token that the classifier reads. The forward pass stops at
-    the deepest site that is asked for.
+    `pooling` is 'first', 'last', 'mean', or 'auto' for the token that the classifier reads. The forward pass
+    stops at the deepest site that is asked for.
 
     Raises:
         UnknownName: the model has no such site, or there is no such pooling.
@@ -43,16 +44,17 @@ def states(
 
 
 def tokens(
-    network: Network, batches: Batches, site: str
-) -> Iterator[tuple[Float[np.ndarray, "batch tokens dims"], Int[np.ndarray, "batch tokens"]]]:
-    """Give, batch by batch, the state of every token at a site and the attention mask.
+    network: Network, batches: Batches, sites: Sequence[str]
+) -> Iterator[tuple[dict[str, Float[np.ndarray, "batch tokens dims"]], Int[np.ndarray, "batch tokens"]]]:
+    """Give, batch by batch, the state of every token at every site, in float32, and the attention mask.
 
     Raises:
         UnknownName: the model has no such site.
     """
     for _, batch in batches:
-        values, mask = _values(network, batch, [site])[site]
-        yield values.float().cpu().numpy(), mask.cpu().numpy()
+        seen = _values(network, batch, sites)
+        values = {site: seen[site][0].float().cpu().numpy() for site in sites}
+        yield values, seen[sites[0]][1].cpu().numpy()
 
 
 class _SeenAllError(Exception):
@@ -74,9 +76,6 @@ def _values(
 
         return function
 
-    with hooked(network.model, {site: watch(site) for site in sites}):
-        try:
-            classify(network, batch)
-        except _SeenAllError:
-            pass
+    with hooked(network.model, {site: watch(site) for site in sites}), suppress(_SeenAllError):
+        classify(network, batch)
     return seen

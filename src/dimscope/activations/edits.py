@@ -1,6 +1,7 @@
-"""Chosen dims of the states at a site set to another value, within a block: zero, a fixed vector, other sentences'.
+"""Within a block, chosen dims of the states at a site are zero, a fixed vector's or other sentences'.
 
-An edit gives new values and never writes into the model's own tensors, so after the block all is bit for bit as before.
+An edit gives new values and never writes into the model's own tensors, so that after the block all is bit for
+bit as before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from dimscope.activations.hooks import AtSite, hooked
 from dimscope.core.errors import UserError
 from dimscope.models.load import Network
-from dimscope.models.pooling import default_pooling, pooled_token
+from dimscope.models.pooling import default_pooling, pooled_token, position_ids
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,12 @@ class Constant:
 
 
 @dataclass(frozen=True, eq=False)
-class Donors:
-    """Other sentences' states: sentence i of the batch takes row `order[i]` of `matrix`, over all dims of the site."""
+class Swap:
+    """The values of sentence `order[i]` of the same batch for sentence i, token for token.
 
-    matrix: Float[np.ndarray, "sentences dims"]
+    Past its end a shorter sentence gives those of its last token.
+    """
+
     order: Int[np.ndarray, " batch"]
 
 
@@ -47,13 +50,13 @@ class Edit:
 
     site: str
     dims: Sequence[int]
-    value: Zero | Constant | Donors = Zero()
+    value: Zero | Constant | Swap = Zero()
     tokens: Literal["all", "pooled"] = "all"
 
 
 @contextmanager
 def edit(network: Network, edits: Sequence[Edit]) -> Iterator[None]:
-    """Within the block, every forward pass of the network is edited; blocks nest, the inner one's edits come after.
+    """Within the block, edit every forward pass of the network; blocks nest, the inner edits come after.
 
     Raises:
         UnknownName: the model has no such site.
@@ -70,29 +73,32 @@ def _change(network: Network, one: Edit) -> AtSite:
     pooling = default_pooling(network)
 
     def change(values: Tensor, mask: Tensor) -> Tensor:
-        _require_dims(dims, values.shape[-1])
-        new = _replacement(one.value, dims, values)
-        changed = values.clone()
+        _require_dims(one.dims, values.shape[-1])
+        new = values.clone()
+        new[..., dims] = _replacement(one.value, values, mask)[..., dims]
         if one.tokens == "all" or values.ndim == 2:
-            changed[..., dims] = new.unsqueeze(1) if values.ndim == 3 else new
-        else:
-            rows = torch.arange(len(values), device=values.device)
-            changed[rows.unsqueeze(1), pooled_token(mask, pooling).unsqueeze(1), dims] = new
-        return changed
+            return new
+        tokens = torch.arange(values.shape[1], device=values.device)
+        is_pooled = tokens == pooled_token(mask, pooling).unsqueeze(1)
+        return torch.where(is_pooled.unsqueeze(-1), new, values)
 
     return change
 
 
-def _replacement(
-    value: Zero | Constant | Donors, dims: Int[Tensor, " chosen"], values: Tensor
-) -> Float[Tensor, "batch chosen"]:
+def _replacement(value: Zero | Constant | Swap, values: Tensor, mask: Tensor) -> Tensor:
+    """Give what takes the place of all dims, in the shape of `values` or broadcast to it."""
     if isinstance(value, Zero):
-        return values.new_zeros(len(values), len(dims))
-    rows = value.matrix[value.order] if isinstance(value, Donors) else np.atleast_2d(value.vector)
-    new = torch.as_tensor(np.asarray(rows), dtype=values.dtype, device=values.device)[:, dims]
-    return new.expand(len(values), -1)
+        return torch.zeros_like(values)
+    if isinstance(value, Constant):
+        return torch.as_tensor(value.vector, dtype=values.dtype, device=values.device)
+    order = torch.as_tensor(value.order, device=values.device)
+    if values.ndim == 2:
+        return values[order]
+    first, last = (pooled_token(mask[order], end).unsqueeze(1) for end in ("first", "last"))
+    return values[order.unsqueeze(1), torch.minimum(first + position_ids(mask), last)]
 
 
-def _require_dims(dims: Int[Tensor, " chosen"], num_dims: int) -> None:
-    if len(dims) and not 0 <= int(dims.min()) <= int(dims.max()) < num_dims:
-        raise UserError(f"cannot edit dim {int(dims.max())}: the dims at this site are 0 to {num_dims - 1}.")
+def _require_dims(dims: Sequence[int], num_dims: int) -> None:
+    outside = [dim for dim in dims if not 0 <= dim < num_dims]
+    if outside:
+        raise UserError(f"cannot edit dim {outside[0]}: the dims at this site are 0 to {num_dims - 1}.")

@@ -10,21 +10,22 @@ from contextlib import ExitStack, contextmanager
 from inspect import signature
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dimscope.models.sites import Site, sites
 
 AtSite = Callable[[Tensor, Tensor], Tensor | None]
-"""Takes the values at a site [batch, tokens, dims] and the attention mask [batch, tokens]; may give new values."""
+"""Takes the values at a site [batch, tokens, dims] and the mask [batch, tokens]; may give new values."""
 
 
 @contextmanager
 def hooked(model: PreTrainedModel, functions: Mapping[str, AtSite]) -> Iterator[None]:
     """Within the block, call each function at its site in every forward pass of the model.
 
-    What a function gives takes the place of the values; None leaves them. At one site the block that was entered
-    first comes first.
+    What a function gives takes the place of the values; None leaves them. Blocks nest: at one site the outer
+    block's function comes first.
 
     Raises:
         UnknownName: the model has no such site.
@@ -43,11 +44,13 @@ class _Pass:
     """The forward pass under way: its attention mask, and how often each site's module was called."""
 
     def __init__(self) -> None:
-        self.mask: Tensor | None = None
+        self.mask = torch.ones(0, 0)
         self.calls: dict[str, int] = {}
 
     def begin(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        self.mask = signature(module.forward).bind_partial(*args, **kwargs).arguments["attention_mask"]
+        inputs = signature(module.forward).bind_partial(*args, **kwargs).arguments
+        mask = inputs.get("attention_mask")
+        self.mask = torch.ones_like(inputs["input_ids"]) if mask is None else mask
         self.calls = {}
 
     def is_turn_of(self, site: Site) -> bool:

@@ -50,8 +50,8 @@ class Bench(Protocol):
     def load(self) -> Any:
         """The model loaded anew, for whoever changes it."""
 
-    def batches(self, split: str) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-        """The split in batches of similar length, each with the places of its sentences."""
+    def batches(self, split: str, max_sentences: int | None = None) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+        """The split, or its first sentences, in batches of similar length, each with the places of its sentences."""
 
     def states(self, split: str, site: str = "final", pooling: str = "auto") -> np.ndarray:
         """The pooled state of every sentence, float32 [sentences, dims], in the split's order; cached."""
@@ -59,8 +59,10 @@ class Bench(Protocol):
     def states_at(self, split: str, sites: Sequence[str], pooling: str = "auto") -> dict[str, np.ndarray]:
         """The same at several sites, from one forward pass."""
 
-    def token_states(self, split: str, site: str) -> Iterator[tuple[Any, Any]]:
-        """The states of all tokens [batch, tokens, dims] with the attention mask, a batch at a time."""
+    def token_states(
+        self, split: str, sites: Sequence[str], max_sentences: int | None = None
+    ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        """The states of all tokens at several sites [batch, tokens, dims] with the attention mask, a batch at a time."""
 
     def logits_of(self, network: Any, split: str) -> np.ndarray:
         """The logits that a network gives, be it edited, or in the middle of its training."""

@@ -46,20 +46,20 @@ _CATALOGUE = {
         *(ModelSource(name, "package", name, text, family) for name, (family, text) in _PACKAGES.items()),
         *(ModelSource(name, "hub", hub_id, text, family) for name, (hub_id, family, text) in _HUB.items()),
         *(
-            ModelSource(f"tiny/{name}", "tiny", name, "random weights, 32 to 48 dims: for trials", family.model_type)
+            ModelSource(f"tiny/{name}", "tiny", name, "random weights: for trials", family.model_type)
             for name, family in FAMILIES.items()
         ),
     ]
 }
 
 
-def model_names() -> list[str]:
-    """Give the aliases: models of the package registry, of the hub, and tiny random ones.
+def models() -> dict[str, str]:
+    """Give the aliases, each with a line on it: from package registry and hub, and tiny random.
 
-    >>> model_names()[:3]
-    ['minilm', 'smollm2', 'bert']
+    >>> models()["gpt2"]
+    'GPT-2 small'
     """
-    return list(_CATALOGUE)
+    return {name: source.description for name, source in _CATALOGUE.items()}
 
 
 def find(name: str) -> ModelSource:
@@ -78,7 +78,7 @@ def find(name: str) -> ModelSource:
         return _folder(name)
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) and not name.startswith("tiny/"):
         return ModelSource(name, "hub", name)
-    raise UnknownName("model", name, model_names(), "A local folder or a hub id 'owner/name' will do as well.")
+    raise UnknownName("model", name, models(), "A local folder or a hub id 'owner/name' will do too.")
 
 
 def _folder(name: str) -> ModelSource:

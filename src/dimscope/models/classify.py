@@ -1,7 +1,8 @@
-"""The forward pass that training and scoring share: a batch goes in, one row of logits per sentence comes out.
+"""The forward pass that training and scoring share: from a batch to one row of logits per sentence.
 
 Hugging Face's classifiers of decoders read the last token that is not the pad id (transformers 5.23,
-`GenericForSequenceClassification.forward`), which goes wrong where a text holds that token; here the mask decides.
+`GenericForSequenceClassification.forward`), which goes wrong where a text ends with that token. Here the mask
+decides.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The model families that have a tiny random stand-in, as plain data: nothing heavy is imported to list them."""
+"""The families that have a tiny random model, as plain data: nothing heavy is imported to list them."""
 
 from __future__ import annotations
 

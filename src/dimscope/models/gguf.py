@@ -1,7 +1,7 @@
-"""A llama.cpp file (GGUF) made into an ordinary folder: safetensors, config, tokenizer. Done once, in a minute.
+"""A llama.cpp file (GGUF) made into an ordinary folder, once: safetensors, config, tokenizer.
 
-transformers reads the file but refuses to save what it read ("quantized with gguf"), though the weights are plain
-floats by then; so the state dict is written here, without the output map where it is tied to the embedding.
+transformers reads the file but refuses to save what it read ("quantized with gguf"), though the weights are
+plain floats by then. So they are written here, without the output map where it is tied to the embedding.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def convert(file: Path, target: Path) -> None:
         weights = model.state_dict()
         if model.config.tie_word_embeddings:
             del weights["lm_head.weight"]
-        save_file({name: value.contiguous() for name, value in weights.items()}, unfinished / "model.safetensors", {"format": "pt"})
+        save_file(weights, unfinished / "model.safetensors", {"format": "pt"})
         del model.config.quantization_config
         model.config.save_pretrained(unfinished)
         AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(unfinished)

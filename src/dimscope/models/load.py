@@ -1,4 +1,4 @@
-"""A model with its tokenizer, opened as a sequence classifier: safetensors only, nobody's code run, the same bits each time."""
+"""A model with its tokenizer, opened as a sequence classifier: no pickles, no foreign code."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from dimscope.core import seeds
 from dimscope.core.errors import UserError
 from dimscope.models.catalogue import ModelSource, find
-from dimscope.models.folders import folder
+from dimscope.models.folders import FILES, folder
 from dimscope.models.quiet import quiet
 from dimscope.models.sites import Sites, head, sites
+from dimscope.store.files import sha256
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +47,7 @@ class Network:
     @property
     def num_labels(self) -> int:
         """The number of classes."""
-        return self.model.config.num_labels
+        return self.head.out_features
 
     @property
     def device(self) -> torch.device:
@@ -51,12 +57,12 @@ class Network:
     @property
     def pad_id(self) -> int:
         """The token that fills up a batch; the attention mask, not this, says what is padding."""
-        return self.model.config.pad_token_id
+        return int(self.model.config.pad_token_id)
 
     @property
     def max_length(self) -> int:
         """The greatest number of tokens that model and tokenizer take."""
-        num_positions = getattr(self.model.config, "max_position_embeddings", None) or self.tokenizer.model_max_length
+        num_positions = getattr(self.model.config, "max_position_embeddings", sys.maxsize)
         return int(min(self.tokenizer.model_max_length, num_positions - self.position_offset))
 
     @property
@@ -71,7 +77,7 @@ class Network:
 
     @cached_property
     def position_offset(self) -> int:
-        """The position of a sentence's first token; RoBERTa and MPNet count on from their padding position."""
+        """The position of a sentence's first token: RoBERTa and MPNet count on from their padding index."""
         named = self.model.base_model.named_modules()
         tables = [part for name, part in named if "position" in name and isinstance(part, nn.Embedding)]
         return next((table.padding_idx + 1 for table in tables if table.padding_idx is not None), 0)
@@ -86,13 +92,13 @@ def load(
     source: ModelSource | str,
     num_labels: int = 2,
     seed: int = 0,
-    device: str = "cpu",
+    device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Network:
     """Open a model as a classifier of `num_labels` classes, in evaluation mode.
 
-    A head that the files bring is kept if it has as many classes; otherwise it is drawn from the stream 'head' of
-    `seed`, as is a missing pooler. The global random numbers are not touched.
+    A head that the files bring is kept if it has as many classes; otherwise it is drawn from `seed`, stream
+    'head', as is a missing pooler. The global random numbers are not touched.
 
     Raises:
         UserError: the files cannot be fetched or opened, hold pickles only, or lack weights of the blocks.
@@ -102,10 +108,23 @@ def load(
     with quiet():
         tokenizer = _tokenizer(place)
         model = _model(place, num_labels, seeds.integer(seed, "head"), dtype)
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        raise UserError(f"{source.name!r}: the tokenizer has {len(tokenizer)} tokens, the model fewer. Take the model's own.")
+    if len(tokenizer) > model.config.vocab_size:
+        raise UserError(
+            f"{source.name!r}: the model knows {model.config.vocab_size} tokens, but its tokenizer has "
+            f"{len(tokenizer)}. Put the model's own tokenizer into its folder."
+        )
     model.config.pad_token_id = tokenizer.pad_token_id
-    return Network(source.name, model.to(device), tokenizer, is_decoder=_is_causal(model))
+    nn.Module.to(model, device)
+    return Network(source.name, model, tokenizer, is_decoder=_is_causal(model))
+
+
+def digest(source: ModelSource) -> str:
+    """Give what identifies the weights, config and tokenizer: the hub's commit, or a SHA-256 of the files."""
+    place = folder(source)
+    if source.kind == "hub":
+        return place.name
+    files = sorted(file for pattern in FILES for file in place.glob(pattern))
+    return hashlib.sha256("\n".join(f"{file.name} {sha256(file)}" for file in files).encode()).hexdigest()
 
 
 def _tokenizer(place: Path) -> PreTrainedTokenizerBase:
@@ -115,7 +134,9 @@ def _tokenizer(place: Path) -> PreTrainedTokenizerBase:
         raise UserError(f"cannot open the tokenizer in {str(place)!r}: {error}") from error
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise UserError(f"the tokenizer in {str(place)!r} has neither a pad nor an end token. Give it a pad token.")
+            raise UserError(
+                f"the tokenizer in {str(place)!r} has neither a pad nor an end token. Give it one."
+            )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
@@ -137,16 +158,20 @@ def _model(place: Path, num_labels: int, seed: int, dtype: torch.dtype) -> PreTr
         except (OSError, ValueError) as error:
             raise UserError(f"cannot open the model in {str(place)!r}: {error}") from error
     drawn = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
-    lacking = sorted(key for key in drawn if key.startswith(model.base_model_prefix + ".") and "pooler" not in key)
+    inside = f"{model.base_model_prefix}."
+    lacking = sorted(key for key in drawn if key.startswith(inside) and "pooler" not in key)
     if lacking:
-        raise UserError(f"the weights in {str(place)!r} lack {len(lacking)} tensors of the model, such as {lacking[0]!r}.")
+        raise UserError(
+            f"the weights in {str(place)!r} lack {len(lacking)} tensors that its config.json asks for, "
+            f"such as {lacking[0]!r}. Take a folder whose files belong together."
+        )
     return model.eval()
 
 
 @torch.inference_mode()
 def _is_causal(model: PreTrainedModel) -> bool:
-    """Tell whether the first token's state is blind to the last token. Configs do not say it reliably; the model does."""
+    """Tell whether the first token's state is blind to the last token; configs do not say it reliably."""
     ids = torch.full((2, 8), 5, device=model.device)
     ids[1, -1] = 6
-    first_states = model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[:, 0]
-    return torch.allclose(first_states[0], first_states[1], atol=1e-6)
+    hidden = model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    return torch.allclose(hidden[0, 0], hidden[1, 0], atol=1e-6)

@@ -1,7 +1,7 @@
 """One state per sentence out of one per token, strictly by the attention mask.
 
-Neither the pad id nor the padding side is trusted: a text may contain the pad token, and a batch may be padded on
-either side. So a sentence's state is the same alone and in any batch.
+Neither the pad id nor the padding side is trusted: a text may hold the pad token, and a batch may be padded
+on either side. So a sentence's state is the same alone and in any batch.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """One vocabulary for the places inside a model whose values can be read and changed, for all families.
 
     embed              what the first block receives                      hidden_states[0] of Hugging Face
-    layers.L.in        what block L receives, L = 0, 1, …                 hidden_states[L]
+    layers.L.in        what block L receives, L = 0, 1, …                 [L]
     layers.L.attn.out  its attention's output projection, before the residual sum and any norm
     layers.L.mlp.out   its second linear map, likewise
-    layers.L.out       what block L gives                                 hidden_states[L + 1] but for the last
-    final              what the classifier reads, after a final norm      hidden_states[-1]
+    layers.L.out       what block L gives                                 [L + 1], save the last
+    final              what the classifier reads, after a final norm      [-1]
     logits             one row per sentence
 
-The blocks are found by walking over the modules. That they are the right ones is not believed but checked, on a
-forward pass: `dimscope.activations.check`.
+The blocks are found by walking over the modules. That they are the right ones is not believed but checked, in
+a forward pass: `dimscope.activations.check`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from typing import Literal
 
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
-from dimscope.core.errors import UnknownName, UserError
+from dimscope.core.errors import UnknownName
 
 # What a family calls the norm after its last block.
 _FINAL_NAMES = ("ln_f", "final_layer_norm", "final_layernorm", "final_norm", "norm")
@@ -29,7 +28,7 @@ _FINAL_NAMES = ("ln_f", "final_layer_norm", "final_layernorm", "final_norm", "no
 
 @dataclass(frozen=True)
 class Site:
-    """The input or the output of a module; `call` counts the module's calls in one pass (ALBERT's blocks are one)."""
+    """The input or output of a module, at its `call`-th call in a pass: ALBERT's blocks are one module."""
 
     name: str
     module: nn.Module
@@ -44,6 +43,11 @@ class Sites:
     by_name: dict[str, Site]
     num_layers: int
     post_norm: bool
+
+    @property
+    def names(self) -> list[str]:
+        """All names, in the order in which they are reached."""
+        return list(self.by_name)
 
     def __getitem__(self, name: str) -> Site:
         """Give the site of that name.
@@ -87,33 +91,7 @@ def sites(model: PreTrainedModel) -> Sites:
 def head(model: PreTrainedModel) -> nn.Linear:
     """Give the linear map that makes the logits: the last one outside the base model."""
     inside = set(model.base_model.modules())
-    return [module for module in model.modules() if isinstance(module, nn.Linear) and module not in inside][-1]
-
-
-def _blocks(model: PreTrainedModel) -> tuple[nn.ModuleList, list[tuple[nn.Module, int]]]:
-    """Give the list that holds the blocks and, for every layer, its block and which call of that block it is."""
-    num_layers = model.config.num_hidden_layers
-    num_blocks = getattr(model.config, "num_hidden_groups", num_layers)
-    for module in model.base_model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == num_blocks:
-            order = [layer * num_blocks // num_layers for layer in range(num_layers)]
-            return module, [(module[block], order[:layer].count(block)) for layer, block in enumerate(order)]
-    raise UserError(
-        f"cannot find the blocks of {type(model).__name__}: wanted one list of {num_blocks} modules "
-        "(num_hidden_layers of its config), came none. Take a model of another family."
-    )
-
-
-def _output_maps(block: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Give the linear maps through which attention and MLP write; both write last of all in their part."""
-    maps = [part for part in block.modules() if isinstance(part, nn.Linear | Conv1D)]
-    named = [set(part.modules()) for name, part in block.named_modules() if "att" in name.rpartition(".")[2]]
-    # Norms and dropouts around the attention bear its name too, but hold no maps.
-    attention_maps = next(filter(None, ([part for part in maps if part in inside] for inside in named)), [])
-    mlp_maps = [part for part in maps if part not in attention_maps]
-    if not attention_maps or not mlp_maps:
-        raise UserError(f"cannot find attention and MLP in {type(block).__name__}. Take a model of another family.")
-    return attention_maps[-1], mlp_maps[-1]
+    return [part for part in model.modules() if isinstance(part, nn.Linear) and part not in inside][-1]
 
 
 def _final_norm(model: PreTrainedModel, stack: nn.ModuleList) -> nn.Module | None:

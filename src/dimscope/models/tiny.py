@@ -1,6 +1,6 @@
 """Tiny random models of every family, with a small tokenizer of their own: they open like any other model.
 
-Their weights are spread widely (0.2 instead of 0.02), because at the usual spread the states of a random model hardly
+Their weights are spread widely (0.2 instead of 0.02): at the usual spread a random model's states hardly
 depend on the text.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from string import ascii_lowercase, digits, punctuation
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -19,6 +20,8 @@ from dimscope.core.errors import UnknownName
 from dimscope.models.families import FAMILIES
 from dimscope.models.quiet import quiet
 
+VERSION = 1
+"""Raised when the weights or tokens of the tiny models change, so that none is taken from an old cache."""
 _SIZES = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -27,12 +30,12 @@ _SIZES = {
     "max_position_embeddings": 64,
     "initializer_range": 0.2,
 }
-_WORDS = "the a film plot actor story scene music is was seems feels very so not good bad great dull funny sad slow"
+_WORDS = "the a film plot actor story scene is was seems feels very so not good bad great dull funny sad"
 TEXTS = tuple(f"{first} {second}" for first in _WORDS.split() for second in _WORDS.split())
 
 
 def write_tiny(family: str, folder: Path, texts: Iterable[str] = TEXTS, seed: int = 0) -> None:
-    """Write a random model of the family into `folder` in Hugging Face's layout, its tokenizer trained on `texts`.
+    """Write a random model into `folder` in Hugging Face's layout, its tokenizer trained on `texts`.
 
     It has no classifier head yet: `load` gives it one, as it does with a published model.
 
@@ -44,7 +47,8 @@ def write_tiny(family: str, folder: Path, texts: Iterable[str] = TEXTS, seed: in
     recipe = FAMILIES[family]
     tokenizer = _TOKENIZERS[recipe.tokenizer](texts)
     special = {
-        f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos", "cls", "sep")
+        f"{name}_token_id": getattr(tokenizer, f"{name}_token_id")
+        for name in ("pad", "bos", "eos", "cls", "sep")
     }
     sizes = {**_SIZES, **special, "vocab_size": len(tokenizer), **recipe.config}
     config = AutoConfig.for_model(recipe.model_type, **sizes)
@@ -67,16 +71,20 @@ def _wordpiece(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     normal = (tokenizer.normalizer.normalize_str(text) for text in texts)
     counts = Counter(word for text in normal for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text))
-    letters = sorted(set("".join(counts)))
+    letters = sorted({*ascii_lowercase, *digits, *punctuation, *"".join(counts)})
     words = sorted(counts, key=lambda word: (-counts[word], word))
     pieces = dict.fromkeys([*special, *letters, *(f"##{letter}" for letter in letters), *words])
     numbered = {piece: number for number, piece in enumerate(list(pieces)[:300])}
     tokenizer.model = models.WordPiece(numbered, unk_token="[UNK]")
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
+    names = dict(
+        zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True)
+    )
     inputs = ["input_ids", "token_type_ids", "attention_mask"]
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_max_length=64, model_input_names=inputs, **names
@@ -90,7 +98,9 @@ def _framed_bytes(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
-    names = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), special, strict=True))
+    names = dict(
+        zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), special, strict=True)
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_max_length=64, cls_token="<s>", sep_token="</s>", **names
     )

@@ -7,19 +7,19 @@ the qualitative claims are what the page compares with, and every number has its
 
 from __future__ import annotations
 
-from collections import defaultdict
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from dimscope.bench import Bench
+from dimscope.core.errors import UserError
+from dimscope.core.progress import say, work
+from dimscope.core.provenance import RESULT_VERSION, digest, provenance
 from dimscope.core.method import Method
-from dimscope.core.progress import work
-from dimscope.core.provenance import provenance
 from dimscope.core.recipe import Recipe
 from dimscope.core.result import Array, Number, Result
 from dimscope.data.catalogue import load_task
@@ -30,8 +30,189 @@ from dimscope.methods.measure.activation_profile import ActivationProfile, as_ar
 from dimscope.methods.measure.one_dimension import OneDimension
 from dimscope.methods.measure.outlier_dimensions import OutlierDimensions
 from dimscope.methods.measure.persistence import Persistence, compare
-from dimscope.report.outlier_dimensions import write_report
+from dimscope.report.outlier_dimensions import page
+from dimscope.report.written import write_page
 from dimscope.running import run
 from dimscope.scoring.over_seeds import over_seeds
+from dimscope.store.index import write_summary
 from dimscope.store.layout import Store
-from dimscope.training.processes import is_main
+from dimscope.training.processes import is_main, wait_for_all
+
+RUNS_PER_BENCH = 9
+WEIGHTS = ("pretrained", "fine-tuned")
+
+KEY = "recipe/outlier_dimensions"
+
+
+@dataclass
+class Cell:
+    """One model on one task: a bench per seed, and what came out of each."""
+
+    benches: list[Bench]
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name that its arrays begin with."""
+        return f"{self.benches[0].where['model']}/{self.benches[0].where['task']}"
+
+    def stacked(self, method: type[Method], array: str, weights: str) -> np.ndarray:
+        """One array of one method for every seed, stacked along a first axis."""
+        return np.stack([
+            result.arrays[array].values
+            for result in self.results
+            if result.method == method.name() and result.numbers[0].where["weights"] == weights
+        ])
+
+    def outliers(self, weights: str) -> np.ndarray:
+        """Which dimensions are outliers under every seed [seed, dim]; at the first site, if there are several."""
+        return self.stacked(OutlierDimensions, "is_outlier", weights)[:, 0, 0]
+
+    def notes(self) -> list[str]:
+        """Everything that a reader should know about the data and the runs."""
+        return [*self.benches[0].task.notes, *(note for result in self.results for note in result.notes)]
+
+    def tuned(self) -> list[Bench]:
+        """The benches after fine-tuning, in the order of the seeds."""
+        trained = (result for result in self.results if result.checkpoint)
+        return [bench.finetuned(str(result.checkpoint)) for bench, result in zip(self.benches, trained, strict=True)]
+
+
+class OutlierDimensionsStudy(TaskOptions, Recipe):
+    """Outlier dimensions before and after fine-tuning: what persists, and what one dimension can do."""
+
+    sources = ("Rudman, Chen & Eickhoff 2023, Outlier Dimensions Encode Task-Specific Knowledge (EMNLP, 2310.17715)",)
+
+    models: tuple[str, ...] = Field(("minilm",), min_length=1)
+    """Aliases (see `dimscope list models`), hub ids, or local folders."""
+    tasks: tuple[str, ...] = Field(("movie_reviews",), min_length=1)
+    """Aliases (see `dimscope list tasks`), glue/<name>, or files."""
+    seeds: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1)
+    """Every model is fine-tuned once per seed."""
+    device: str = "auto"
+    """cpu, cuda, or auto: the GPU if there is one."""
+    finetune: FullFineTuning = FullFineTuning()
+    """How the models are fine-tuned."""
+    outliers: OutlierDimensions = OutlierDimensions()
+    """How outlier dimensions are told."""
+    one_dimension: OneDimension = OneDimension()
+    """How single dimensions are tried."""
+    persistence: Persistence = Persistence()
+    """How sets before and after are compared."""
+    profile: ActivationProfile = ActivationProfile()
+    """How the activation diagrams are drawn up."""
+    ablation: AblateDimensions = AblateDimensions()
+    """How dimensions are taken out."""
+
+    def reproduce(self, out: Path) -> None:
+        """Run every method on every bench, pool over seeds, write summary, tables and page."""
+        started = time.monotonic()
+        cells = [Cell(self._benches(model, task, out)) for task in self.tasks for model in self.models]
+        with work("the whole study", sum(len(cell.benches) for cell in cells) * RUNS_PER_BENCH) as done:
+            for cell in cells:
+                for bench in cell.benches:
+                    for result in self._runs(bench):
+                        cell.results.append(result)
+                        done(1)
+        if is_main():
+            pooled = self._pooled(cells)
+            stamped = replace(pooled, provenance=provenance(time.monotonic() - started))
+            Store(out).save_run(KEY, self._key(), stamped)
+            _write(out, stamped)
+        wait_for_all()
+
+    def report(self, out: Path) -> None:
+        """Write summary, tables and page again.
+
+        Raises:
+            UserError: the study has not been finished.
+        """
+        pooled = Store(out).load_run(KEY, self._key())
+        if pooled is None:
+            raise UserError(f"the study in {out} is not finished: run `dimscope reproduce` with the same words again")
+        _write(out, pooled)
+
+    def _benches(self, model: str, task: str, out: Path) -> list[Bench]:
+        options = {name: getattr(self, name) for name in TaskOptions.model_fields}
+        loaded = load_task(task, TaskOptions(**options))
+        return [Bench(model, loaded, seed=seed, device=self.device, out=out, **options) for seed in self.seeds]
+
+    def _runs(self, bench: Bench) -> Iterator[Result]:
+        """Fine-tune, then measure before and after."""
+        trained = run(self.finetune, bench)
+        yield trained
+        tuned = bench.finetuned(str(trained.checkpoint))
+        for each in (bench, tuned):
+            for method in (self.outliers, self.one_dimension, self.profile):
+                yield run(method, each)
+        for method in (self.persistence, self.ablation):
+            yield run(method, tuned)
+
+    def _pooled(self, cells: Sequence[Cell]) -> Result:
+        """Every number of every run, their averages over seeds, and what only several benches together can tell."""
+        numbers = [number for cell in cells for result in cell.results for number in result.numbers]
+        across, rates = self._persistence(cells)
+        notes = [note for cell in cells for note in cell.notes()]
+        return Result(
+            numbers=[*numbers, *over_seeds(numbers), *across],
+            arrays={**rates, **{name: array for cell in cells for name, array in self._arrays(cell).items()}},
+            notes=list(dict.fromkeys(notes)),
+            method=KEY,
+            sources=self.sources,
+            settings=self.model_dump(mode="json"),
+            bench={"benches": [dict(bench.spec) for cell in cells for bench in cell.benches]},
+        )
+
+    def _persistence(self, cells: Sequence[Cell]) -> tuple[list[Number], dict[str, Array]]:
+        """Per model, the outlier sets of all tasks and seeds against each other, before and after fine-tuning."""
+        numbers: list[Number] = []
+        arrays: dict[str, Array] = {}
+        for model in self.models:
+            own = [cell for cell in cells if cell.benches[0].where["model"] == model]
+            for weights in WEIGHTS:
+                members = np.concatenate([cell.outliers(weights) for cell in own])
+                found, rates = compare([np.flatnonzero(row) for row in members], members.shape[1], self.seeds[0])
+                place = {"model": model, "weights": weights, "task": "all", "seed": "all"}
+                numbers += [replace(number, where=place) for number in found]
+                arrays[f"{model}/{weights}/persistence_rate"] = rates
+        return numbers, arrays
+
+    def _arrays(self, cell: Cell) -> dict[str, Array]:
+        """What the page draws of one model on one task: by weights, and by seed or averaged over seeds."""
+        ticks = {"weights": WEIGHTS}
+        seeds = {**ticks, "seed": [str(seed) for seed in self.seeds]}
+        by_seed = {
+            "variance": np.stack([cell.stacked(OutlierDimensions, "variance", each)[:, 0, 0] for each in WEIGHTS]),
+            "is_outlier": np.stack([cell.outliers(each) for each in WEIGHTS]),
+        }
+        accuracy = np.stack([cell.stacked(OneDimension, "accuracy", each).mean(axis=0) for each in WEIGHTS])
+        rules = ["exact", "grid"][: accuracy.shape[1]]
+        averaged = {
+            "accuracy": Array(accuracy, ("weights", "rule", "dim"), ticks={**ticks, "rule": rules}),
+            "profile": self._profiles(cell),
+        }
+        arrays = {name: Array(values, ("weights", "seed", "dim"), ticks=seeds) for name, values in by_seed.items()}
+        return {f"{cell.name}/{name}": array for name, array in {**arrays, **averaged}.items()}
+
+    def _profiles(self, cell: Cell) -> Array:
+        """The activation diagrams of the states averaged over seeds, sentence by sentence."""
+        of = self.profile
+
+        def average(benches: Sequence[Bench]) -> np.ndarray:
+            return np.mean([bench.states(of.split, of.site, of.pooling) for bench in benches], axis=0, dtype=np.float64)
+
+        values = np.stack([profile(average(benches)) for benches in (cell.benches[:1], cell.tuned())])
+        statistics = as_array(values[0]).ticks["statistic"]
+        return Array(values, ("weights", "statistic", "dim"), ticks={"weights": WEIGHTS, "statistic": statistics})
+
+    def _key(self) -> str:
+        return digest({"settings": self.model_dump(mode="json"), "result_version": RESULT_VERSION})
+
+
+def _write(out: Path, pooled: Result) -> None:
+    """Write what people read, out of the pooled result."""
+    write_summary(out, OutlierDimensionsStudy.name(), pooled.numbers)
+    written = page(pooled)
+    for sentence in written.answers:
+        say(sentence)
+    say(f"The page: {write_page(out, written)}")

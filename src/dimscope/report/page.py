@@ -1,7 +1,7 @@
-"""A study as one page: a question, its answer, and the tables and charts behind it, as HTML that stands alone or as Markdown.
+"""A study as one page of HTML or Markdown: a question, its answer, and the tables and charts behind it.
 
-The HTML asks nothing of the network: charts are JSON inside it, drawn by the Vega-Lite that it carries. Its content
-security policy lets no other script run, whatever text the data bring along.
+The HTML asks nothing of the network: charts are JSON inside it, drawn by the Vega-Lite that it carries. Its
+content security policy lets no other script run, whatever text the data bring along.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def render(page: Page) -> str:
 def to_markdown_page(page: Page) -> str:
     """Give the page as Markdown, its figures as links to figures/<name>.svg.
 
-    >>> print(to_markdown_page(Page(title="Outliers", question="Which?", answers=["Dimension 99."], sections=[])))
+    >>> page = Page(title="Outliers", question="Which?", answers=["Dimension 99."], sections=[])
+    >>> print(to_markdown_page(page))
     # Outliers
     <BLANKLINE>
     *Which?*
@@ -125,7 +126,9 @@ def _list(title: str, items: Sequence[str]) -> list[str]:
 
 
 def _templates() -> Environment:
-    environment = Environment(loader=PackageLoader("dimscope.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("dimscope.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"spec": to_spec, "as_text": as_text, "shown": shown}
     environment.globals["table"] = to_html
     return environment

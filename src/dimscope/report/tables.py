@@ -1,7 +1,7 @@
 """Numbers as readers want them: a cell with its interval, and a table as HTML, Markdown or CSV.
 
-HTML and Markdown are for reading (four significant figures at most); CSV is for computing (full precision). Text is
-made harmless in each: it can become neither a tag, nor a column, nor a spreadsheet's formula.
+HTML and Markdown are for reading (about four significant figures); CSV is for computing (full precision).
+Text is made harmless in each: it becomes neither a tag, nor a column, nor a spreadsheet's formula.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from dimscope.core.result import Number
 MISSING = "—"
 
 
-def cell(value: float, interval: tuple[float, float] | None = None, spread: float | None = None, unit: str = "") -> str:
+def cell(
+    value: float, interval: tuple[float, float] | None = None, spread: float | None = None, unit: str = ""
+) -> str:
     """Give a number as a reader wants it: value, ± spread, unit, [low, high].
 
     >>> cell(0.8229, interval=(0.801, 0.8444))
@@ -32,7 +34,11 @@ def cell(value: float, interval: tuple[float, float] | None = None, spread: floa
     if math.isnan(value):
         return MISSING
     ends = interval or ()
-    form = "z.0f" if not ends and spread is None and value.is_integer() else _format(max(map(abs, [value, *ends])))
+    form = (
+        "z.0f"
+        if not ends and spread is None and value.is_integer()
+        else _format(max(map(abs, [value, *ends])))
+    )
     parts = [f"{value:{form}}"]
     if spread is not None:
         parts.append(f"± {spread:{form}}")
@@ -44,9 +50,10 @@ def cell(value: float, interval: tuple[float, float] | None = None, spread: floa
 
 
 def wide(numbers: Sequence[Number], rows: Sequence[str], columns: str = "name") -> pd.DataFrame:
-    """Give a table of cells: a row for each place along `rows`, a column for each value of `columns`, in the order met.
+    """Give a table of cells: a row for each place along `rows`, a column for each value of `columns`.
 
-    `rows` and `columns` name parts of a number's place, or "name" for its name. Cells without a number hold a dash.
+    `rows` and `columns` name parts of a number's place, or "name" for its name. All stand in the order met;
+    cells without a number hold a dash.
 
     Raises:
         ValueError: two numbers fall into one cell.
@@ -62,7 +69,9 @@ def wide(numbers: Sequence[Number], rows: Sequence[str], columns: str = "name") 
         row = table.setdefault(tuple(place.get(key, MISSING) for key in rows), {})
         column = str(place.get(columns, MISSING))
         if column in row:
-            raise ValueError(f"two numbers {number.name!r} fall into one cell: {place}; name what tells them apart in rows")
+            raise ValueError(
+                f"two numbers {number.name!r} fall into one cell: {place}; name what tells them apart in rows"
+            )
         row[column] = cell(number.value, number.interval, unit=number.unit)
     headings = list(dict.fromkeys(column for row in table.values() for column in row))
     cells = [[*key, *(row.get(column, MISSING) for column in headings)] for key, row in table.items()]
@@ -70,7 +79,7 @@ def wide(numbers: Sequence[Number], rows: Sequence[str], columns: str = "name") 
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """Give the frame as CSV in full precision; text that a spreadsheet would take for a formula gets a leading quote.
+    """Give the frame as CSV in full precision; text that looks like a formula gets a leading quote.
 
     >>> to_csv(pd.DataFrame({"task": ["=1+1"], "accuracy": [-0.1]}))
     "task,accuracy\\n'=1+1,-0.1\\n"
@@ -86,12 +95,12 @@ def to_markdown(frame: pd.DataFrame) -> str:
     | --- | --- |
     | a\\|b | 0.500 |
     """
-    lines = [frame.columns, ["---"] * len(frame.columns), *frame.itertuples(index=False)]
+    lines = [list(frame.columns), ["---"] * frame.shape[1], *frame.to_numpy(dtype=object).tolist()]
     return "\n".join(f"| {' | '.join(to_markdown_text(shown(value)) for value in line)} |" for line in lines)
 
 
 def to_markdown_text(text: str) -> str:
-    """Give text that shows in Markdown as it is: on one line, with neither tags, links nor columns of its own."""
+    """Give text that Markdown shows as it is: one line, with no tags, links or columns of its own."""
     return re.sub(r"[\\`*<&|]|\](?=\()", r"\\\g<0>", " ".join(text.split()))
 
 
@@ -116,17 +125,23 @@ def to_html(frame: pd.DataFrame, caption: str = "") -> Markup:
     >>> "<td>&lt;b&gt;</td>" in to_html(pd.DataFrame({"seed": [1], "text": ["<b>"]}))
     True
     """
-    rows = [[shown(value) for value in row] for row in frame.itertuples(index=False)]
+    rows = [[shown(value) for value in row] for row in frame.to_numpy(dtype=object)]
     return Markup(_HTML.render(names=list(frame.columns), rows=rows, caption=caption))
 
 
-def shown(value: object) -> str:
+def shown(value: Any) -> str:
     """Give a frame's entry as text for readers."""
-    return cell(float(value)) if isinstance(value, float | np.floating) else MISSING if pd.isna(value) else str(value)
+    return (
+        cell(float(value))
+        if isinstance(value, float | np.floating)
+        else MISSING
+        if pd.isna(value)
+        else str(value)
+    )
 
 
 def _format(size: float) -> str:
-    """The format of numbers of that size: four significant figures, three decimals at most, unless it is tiny."""
+    """The format of numbers of that size: four figures, three decimals at most, unless it is tiny."""
     if 0 < size < 0.001:
         return ".1e"
     return f"z.{max(0, 3 - math.floor(math.log10(size))) if 10 <= size < math.inf else 3}f"

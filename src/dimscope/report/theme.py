@@ -1,13 +1,14 @@
 """The look that all charts share, and their way to the page (JSON), to SVG and to PNG.
 
-Everything that is not data is drawn in `currentColor`: a chart takes the color of the text around it, so one chart
-serves a light page, a dark page and paper. The colors of marks contrast with white and with near-black by 3:1 at
-least (WCAG 2.2, success criterion 1.4.11), and are the ones of Okabe and Ito ("Color Universal Design", 2008), which
-color-blind readers tell apart, darkened or lightened until they do.
+Everything that is not data is drawn in `currentColor`: a chart takes the color of the text around it, so one
+chart serves a light page, a dark page and paper. The colors of marks are those of Okabe and Ito ("Color
+Universal Design", 2008), which color-blind readers tell apart, darkened until they contrast by 3:1 at least
+with white as with near-black (WCAG 2.2, success criterion 1.4.11).
 """
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import altair as alt
@@ -20,13 +21,19 @@ NEUTRAL = "#7d838c"
 PALETTE = ["#2b7bba", ACCENT, "#00936b", "#b35c96", "#a87900", NEUTRAL]
 
 _FONT = "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
-_CONFIG = {
+_CONFIG: dict[str, Any] = {
     "background": "transparent",
     "font": _FONT,
-    "padding": 2,
+    "padding": {"left": 2, "top": 2, "bottom": 2, "right": 12},
     "view": {"stroke": None},
     "range": {"category": PALETTE},
-    "title": {"anchor": "start", "color": "currentColor", "subtitleColor": "currentColor", "fontSize": 14, "offset": 12},
+    "title": {
+        "anchor": "start",
+        "color": "currentColor",
+        "subtitleColor": "currentColor",
+        "fontSize": 14,
+        "offset": 12,
+    },
     "axis": {
         "labelColor": "currentColor",
         "titleColor": "currentColor",
@@ -39,7 +46,7 @@ _CONFIG = {
         "labelFontSize": 12,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
-        "labelLimit": 150,
+        "labelLimit": 180,
         "labelOverlap": "greedy",
     },
     "legend": {
@@ -63,22 +70,24 @@ _CONFIG = {
     "rule": {"color": NEUTRAL},
 }
 _FILE_WIDTH = 560
+# What a telephone shows of a line, in characters: a chart clips its text where a page would wrap it.
+_TITLE, _SUBTITLE = 42, 52
 
 
 def themed(chart: Chart, title: str, description: str, subtitle: str = "") -> Chart:
-    """Give the chart its title, the sentence that stands for it where it cannot be seen, and the common look.
+    """Give the chart its title, the words that stand for it where it cannot be seen, and the common look.
 
-    It becomes as wide as the page lets it; the panels of a faceted chart get their width from whoever draws them.
+    It becomes as wide as the page lets it; whoever draws a faceted chart sets the width of its panels.
     """
-    heading = alt.TitleParams(title, subtitle=subtitle) if subtitle else alt.TitleParams(title)
+    heading = alt.TitleParams(textwrap.wrap(title, _TITLE), subtitle=textwrap.wrap(subtitle, _SUBTITLE))
     if not isinstance(chart, alt.FacetChart):
         chart = chart.properties(width="container")
-    return chart.properties(title=heading, description=description).configure(**_CONFIG)
+    return chart.properties(title=heading, description=f"{title}: {description}").configure(**_CONFIG)
 
 
 def message(title: str, text: str) -> Chart:
     """Give a chart that says in words why there is nothing to draw."""
-    return themed(alt.Chart(height=40).mark_text(text=text, opacity=0.8), title, f"{title}: {text}")
+    return themed(alt.Chart(height=40).mark_text(text=text, opacity=0.8), title, text)
 
 
 def to_spec(chart: Chart) -> dict[str, Any]:
@@ -105,13 +114,13 @@ def to_png(chart: Chart) -> bytes:
     return vl_convert.vegalite_to_png(_for_file(chart), vl_version=_VEGALITE, scale=2)
 
 
-# altair writes for one version of Vega-Lite ("v6.4.1"), and vl-convert bears several, each named by two figures.
+# Altair writes for one version of Vega-Lite ("v6.4.1"); vl-convert bears several, each named by two numbers.
 _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 
 def scripts() -> str:
-    """Give the JavaScript that draws charts (it defines `vegaEmbed`), for a page that asks no network for it."""
-    return vl_convert.javascript_bundle(vl_version=_VEGALITE)
+    """Give the JavaScript that draws charts (it defines `vegaEmbed`), to be carried by the page."""
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_VEGALITE)
 
 
 def _for_file(chart: Chart) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def over_seeds(numbers: Iterable[Number]) -> list[Number]:
     """Average the numbers that differ in their seed alone.
 
     Each mean stands at `seed="all", statistic="mean"` with Student's 95 % interval, each sample standard deviation
-    at `statistic="standard deviation"`; with one seed there is a mean and nothing else.
+    at `statistic="standard deviation"`; with one seed there is that number with the interval it had.
 
     >>> two = [Number(name="accuracy", value=v, where={"seed": s}) for s, v in enumerate([0.5, 0.7])]
     >>> [round(number.value, 3) for number in over_seeds(two)]
@@ -39,7 +39,7 @@ def _averages(group: Sequence[Number], place: dict[str, str | int | float]) -> l
     mean = replace(
         group[0],
         value=float(values.mean()),
-        interval=mean_interval(values) if several else None,
+        interval=mean_interval(values) if several else group[0].interval,
         where={**place, "seed": "all", "statistic": "mean"},
     )
     spread = replace(

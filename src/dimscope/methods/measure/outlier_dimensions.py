@@ -68,11 +68,11 @@ class OutlierDimensions(Method):
 
     def _of_tokens(self, bench: Bench, sites: list[str]) -> dict[Place, Moments]:
         moments = {(site, token): Moments() for site in sites for token in ("first", "others")}
-        for site in sites:
-            for states, mask in bench.token_states(self.split, site):
-                is_first = mask.cumsum(dim=1).eq(1) & mask.bool()
-                moments[site, "first"].update(states[is_first].cpu().numpy())
-                moments[site, "others"].update(states[mask.bool() & ~is_first].cpu().numpy())
+        for states, mask in bench.token_states(self.split, sites):
+            is_first = (mask.cumsum(axis=1) == 1) & (mask == 1)
+            for site in sites:
+                moments[site, "first"].update(states[site][is_first])
+                moments[site, "others"].update(states[site][(mask == 1) & ~is_first])
         return moments
 
     def _arrays(self, moments: dict[Place, Moments]) -> dict[str, Array]:

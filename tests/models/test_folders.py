@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from dimscope.core.errors import UserError
+from dimscope.models import folders
+from dimscope.models.catalogue import find
+from dimscope.models.folders import folder
+from dimscope.models.load import digest, load
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DIMSCOPE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_a_tiny_model_is_made_once(own_cache: Path):
+    source = find("tiny/gpt2")
+    made = folder(source)
+    written = (made / "model.safetensors").stat().st_mtime_ns
+    assert made.is_relative_to(own_cache)
+    assert folder(source) == made
+    assert (made / "model.safetensors").stat().st_mtime_ns == written
+    assert load("tiny/gpt2").name == "tiny/gpt2"
+
+
+def test_the_hubs_commit_is_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    snapshot = tmp_path / "snapshots" / "0a1b2c"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").touch()
+    monkeypatch.setattr(folders, "snapshot_download", lambda hub_id, **options: str(snapshot))
+    assert digest(find("gpt2")) == "0a1b2c"
+
+
+def test_no_pickle_is_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = {}
+    monkeypatch.setattr(
+        folders, "snapshot_download", lambda hub_id, **options: asked.update(options) or tmp_path
+    )
+    with pytest.raises(UserError, match=r"no \*\.safetensors"):
+        folder(find("gpt2"))
+    unwanted = ("pytorch_model.bin", "tf_model.h5", "rust_model.ot", "onnx.pt", "model.pickle")
+    assert not any(Path(name).match(pattern) for name in unwanted for pattern in asked["allow_patterns"])
+    wanted = (
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+        "spiece.model",
+    )
+    assert all(any(Path(name).match(pattern) for pattern in asked["allow_patterns"]) for name in wanted)
+
+
+def test_without_a_network_the_local_way_is_offered(monkeypatch: pytest.MonkeyPatch):
+    def unreachable(hub_id: str, **options: object) -> str:
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(folders, "snapshot_download", unreachable)
+    with pytest.raises(UserError, match="give its path"):
+        load("gpt2")
+
+
+@pytest.mark.registry
+def test_minilm_comes_from_the_registry():
+    network = load("minilm")
+    assert (network.hidden_size, network.num_layers, network.max_length) == (384, 6, 512)
+    assert not network.is_decoder
+    assert sum(part.numel() for part in network.model.base_model.parameters()) == 22_713_216
+    # The layer norm of block 0 has its largest weight at dimension 99.
+    assert network.sites["layers.0.out"].module.output.LayerNorm.weight.abs().argmax() == 99
+
+
+@pytest.mark.registry
+@pytest.mark.slow
+def test_smollm2_is_converted_once_and_knows_its_prompt():
+    network = load("smollm2")
+    assert (network.hidden_size, network.num_layers, network.is_decoder) == (576, 30, True)
+    ids = network.tokenizer("The capital of France is", return_tensors="pt").input_ids
+    with torch.inference_mode():
+        hidden = network.model.base_model(input_ids=ids).last_hidden_state[0, -1]
+    # The output map is tied to the embedding.
+    best = (network.model.get_input_embeddings().weight @ hidden).argmax()
+    assert network.tokenizer.decode(best) == " Paris"

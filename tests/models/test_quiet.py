@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import pytest
+from transformers.utils import logging
+
+from dimscope.models.quiet import quiet
+
+
+def test_what_was_loud_is_loud_again_even_after_an_error():
+    logging.enable_progress_bar()
+    before = logging.get_verbosity()
+    with pytest.raises(RuntimeError), quiet():
+        assert not logging.is_progress_bar_enabled()
+        assert logging.get_verbosity() == logging.ERROR
+        raise RuntimeError
+    assert logging.is_progress_bar_enabled()
+    assert logging.get_verbosity() == before
