@@ -30,7 +30,7 @@ def test_logits_of_a_batch_are_hugging_faces_of_each_sentence(
     family: str, tiny_network: Callable[[str], Network]
 ):
     network = tiny_network(family)
-    for side in ("right", "left") if network.is_decoder else ("right",):
+    for side in ("right", "left"):
         logits = classify(network, padded(network, TEXTS, side))
         for row, text in enumerate(TEXTS):
             torch.testing.assert_close(logits[row], by_hugging_face(network, text), atol=1e-5, rtol=1e-5)
@@ -48,12 +48,6 @@ def test_a_text_that_ends_with_the_pad_token_is_read_to_its_end(
     hidden = network.model.base_model(input_ids=ids).last_hidden_state
     expected = network.model.score(hidden)[0, -1]
     torch.testing.assert_close(classify(network, padded(network, [text, TEXTS[2]]))[0], expected)
-
-
-def test_an_encoder_refuses_padding_on_the_left(tiny_network: Callable[[str], Network]):
-    network = tiny_network("bert")
-    with pytest.raises(ValueError, match="position 0"):
-        classify(network, padded(network, TEXTS, "left"))
 
 
 def test_inputs_that_the_model_does_not_take_are_left_out(tiny_network: Callable[[str], Network]):

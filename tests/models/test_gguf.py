@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dimscope.core.errors import UserError
-from dimscope.models.folders import _SMOLLM2
+from dimscope.models.folders import SMOLLM2
 from dimscope.models.gguf import convert
 from dimscope.store.packages import fetch
 
@@ -24,7 +24,7 @@ def test_without_the_extra_package_its_name_is_told(tmp_path: Path, monkeypatch:
 @pytest.mark.slow
 @torch.inference_mode()
 def test_logits_are_the_same_bits_before_and_after(tmp_path: Path):
-    file = fetch(_SMOLLM2) / _SMOLLM2.members[0]
+    file = fetch(SMOLLM2) / SMOLLM2.members[0]
     convert(file, tmp_path / "converted")
     tokenizers = (
         AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name),

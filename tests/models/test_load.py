@@ -72,6 +72,13 @@ def test_loading_twice_gives_the_same_bits_and_touches_no_random_numbers(family:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_what_is_loaded_in_inference_mode_can_be_trained(tiny_folder: Folders):
+    with torch.inference_mode():
+        network = load(source_of(tiny_folder("bert")))
+    network.model(input_ids=torch.full((1, 4), 7)).logits.sum().backward()
+    assert all(part.requires_grad and not part.is_inference() for part in network.model.parameters())
+
+
 @pytest.mark.parametrize("family", ["bert", "gpt2", "distilbert"])
 def test_the_seed_decides_the_head_and_nothing_else(family: str, tiny_folder: Folders):
     source = source_of(tiny_folder(family))

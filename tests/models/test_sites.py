@@ -8,7 +8,7 @@ from dimscope.core.errors import UnknownName
 from dimscope.models.families import FAMILIES
 from dimscope.models.load import Network
 
-# Written down from the module names that the families print: block, attention map, second map of the MLP, final norm.
+# As the families name their modules: block, attention map, second map of the MLP, final norm.
 NAMES = {
     "bert": ("bert.encoder.layer.1", "attention.output.dense", "output.dense", None),
     "distilbert": ("distilbert.transformer.layer.1", "attention.out_lin", "ffn.lin2", None),

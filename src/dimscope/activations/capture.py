@@ -27,6 +27,12 @@ def states(
     `pooling` is 'first', 'last', 'mean', or 'auto' for the token that the classifier reads. The forward pass
     stops at the deepest site that is asked for.
 
+    >>> from dimscope.models.load import load
+    >>> network = load("tiny/gpt2")
+    >>> batch = network.tokenizer(["good film", "so sad"], padding=True, return_tensors="pt")
+    >>> states(network, [(np.array([0, 1]), batch)], ["embed", "final"])["final"].shape
+    (2, 32)
+
     Raises:
         UnknownName: the model has no such site, or there is no such pooling.
     """

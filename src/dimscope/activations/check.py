@@ -63,7 +63,7 @@ def _check_padding(network: Network, ids: Tensor) -> None:
     """Compare a short sentence's state alone with its state beside a longer one."""
     short, num_pads = ids[:, :5], ids.shape[1] - 5
     alone = states(network, [(np.array([0]), {"input_ids": short, "attention_mask": torch.ones_like(short)})])
-    for side in ("right", "left") if network.is_decoder else ("right",):
+    for side in ("right", "left"):
         pads = (0, num_pads) if side == "right" else (num_pads, 0)
         padded = torch.nn.functional.pad(short, pads, value=network.pad_id)
         mask = torch.nn.functional.pad(torch.ones_like(short), pads)

@@ -58,6 +58,14 @@ class Edit:
 def edit(network: Network, edits: Sequence[Edit]) -> Iterator[None]:
     """Within the block, edit every forward pass of the network; blocks nest, the inner edits come after.
 
+    >>> from dimscope.models.classify import classify
+    >>> from dimscope.models.load import load
+    >>> network = load("tiny/gpt2")
+    >>> batch = network.tokenizer(["good film", "so sad"], padding=True, return_tensors="pt")
+    >>> with edit(network, [Edit("final", dims=range(32))]):
+    ...     classify(network, batch).abs().max().item()
+    0.0
+
     Raises:
         UnknownName: the model has no such site.
         UserError: a dim is not one of the model's.

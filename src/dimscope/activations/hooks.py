@@ -61,17 +61,23 @@ class _Pass:
 
 
 def _register(site: Site, function: AtSite, state: _Pass) -> Any:
-    def at_input(module: nn.Module, args: tuple) -> tuple | None:
-        changed = function(args[0], state.mask) if state.is_turn_of(site) else None
-        return None if changed is None else (changed, *args[1:])
-
-    def at_output(module: nn.Module, args: tuple, output: Tensor | tuple) -> Tensor | tuple | None:
+    def changed(values: Tensor) -> Tensor:
+        """Give the values that the function leaves at the site."""
         if not state.is_turn_of(site):
-            return None
-        if isinstance(output, tuple):
-            changed = function(output[0], state.mask)
-            return None if changed is None else (changed, *output[1:])
-        return function(output, state.mask)
+            return values
+        # OPT's linear maps see the tokens of all sentences in one row.
+        is_flat = values.ndim == 2 and site.name != "logits"
+        new = function(values.reshape(*state.mask.shape, -1) if is_flat else values, state.mask)
+        if new is None:
+            return values
+        # What is given may be another number of sentences; only what was unrolled is rolled up again.
+        return new.flatten(0, 1) if is_flat else new
+
+    def at_input(module: nn.Module, args: tuple) -> tuple:
+        return (changed(args[0]), *args[1:])
+
+    def at_output(module: nn.Module, args: tuple, output: Tensor | tuple) -> Tensor | tuple:
+        return (changed(output[0]), *output[1:]) if isinstance(output, tuple) else changed(output)
 
     if site.side == "input":
         return site.module.register_forward_pre_hook(at_input)

@@ -20,6 +20,7 @@ app = App(
     name="dimscope",
     help="Which small part of a transformer language model does this job, and how little of it is enough?",
     default_parameter=DEFAULTS,
+    help_format="plaintext",
 )
 app.command("dimscope.cli.reproduce:app", name="reproduce", help="Check one paper's claim on any models and tasks.")
 app.command("dimscope.cli.run:app", name="run", help="Run one method.")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.console import Console
+from rich.table import Table
 
 from dimscope.cli.named import by_name
 from dimscope.cli.options import BenchFlags, TaskFlags
@@ -14,13 +15,17 @@ from dimscope.core.method import Method
 from dimscope.core.result import Result
 from dimscope.data.options import TaskOptions
 from dimscope.discovery import find_method, methods
+from dimscope.report.tables import cell
 from dimscope.running import run
+
+_BENCH = ("model", "task", "seed", "weights")
+"""What is the same for all numbers of a run, and so stands above its table."""
 
 
 def _command(name: str) -> App:
     """The command of one method."""
     method = find_method(name)
-    app = App(name=f"dimscope run {name}", help=method.__doc__, default_parameter=DEFAULTS)
+    app = App(name=f"dimscope run {name}", help=method.__doc__, default_parameter=DEFAULTS, help_format="plaintext")
 
     def command(*, bench: BenchFlags, task: TaskFlags = TaskOptions(), settings: Any = None) -> None:
         with watching():
@@ -33,12 +38,23 @@ def _command(name: str) -> App:
 
 
 def show(result: Result) -> None:
-    """Print the numbers of a run as a table on standard output."""
+    """Print the numbers of a run, its notes and its checkpoint on standard output."""
+    print(" · ".join(f"{part} {value}" for part, value in result.numbers[0].where.items() if part in _BENCH))
     Console(highlight=False).print(_table(result))
     for note in result.notes:
         print(f"Note: {note}")
     if result.checkpoint:
         print(f"Checkpoint: {result.checkpoint}")
+
+
+def _table(result: Result) -> Table:
+    """A row for each number: where it stands within the run, its name, value and interval."""
+    places = [part for part in dict.fromkeys(part for each in result.numbers for part in each.where) if part not in _BENCH]
+    table = Table(*places, "number", "value", box=None, pad_edge=False)
+    for each in result.numbers:
+        place = (str(each.where.get(part, "")) for part in places)
+        table.add_row(*place, each.name, cell(each.value, each.interval, unit=each.unit))
+    return table
 
 
 app = by_name("run", "ROLE/METHOD", methods, _command)

@@ -12,7 +12,7 @@ from dimscope.cli.terminal import DEFAULTS, watching
 from dimscope.data.options import TaskOptions
 from dimscope.store.states import average, open_states, save_states
 
-app = App(name="states", default_parameter=DEFAULTS)
+app = App(name="states", default_parameter=DEFAULTS, help_format="plaintext")
 
 
 @app.command

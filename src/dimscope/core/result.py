@@ -31,6 +31,10 @@ class Number:
     interval: tuple[float, float] | None = None
     where: Place = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # Counts come as int or as NumPy's types; one type alone is stored, compared and printed.
+        object.__setattr__(self, "value", float(self.value))
+
 
 @dataclass(frozen=True)
 class Array:

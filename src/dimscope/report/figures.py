@@ -252,7 +252,7 @@ def _tip(field: str) -> alt.Tooltip:
 
 
 def _ranked(variance: Float[np.ndarray, " dims"]) -> pd.DataFrame:
-    """Dimension, ratio of its variance to the mean, and rank from 1; equal ones in the order of their index."""
+    """Dimension, ratio of its variance to the mean, and rank from 1; equal ones by their index."""
     order = np.argsort(-variance, kind="stable")
     mean = variance.mean()
     ratio = variance / mean if mean > 0 else np.zeros_like(variance)

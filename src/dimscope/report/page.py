@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +18,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from dimscope.report.tables import shown, to_html, to_markdown, to_markdown_text
+from dimscope.report.tables import to_html, to_markdown, to_markdown_text
 from dimscope.report.theme import Chart, scripts, to_spec
 
 _MOST_ROWS_READ_ALOUD = 60
@@ -81,7 +80,7 @@ def render(page: Page) -> str:
     True
     """
     template = _templates().get_template("page.html")
-    return template.render(page=page, libraries=Markup(_libraries()), script_hash=_script_hash)
+    return template.render(page=page, libraries=Markup(scripts()), script_hash=_script_hash)
 
 
 def to_markdown_page(page: Page) -> str:
@@ -129,14 +128,9 @@ def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("dimscope.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"spec": to_spec, "as_text": as_text, "shown": shown}
+    environment.filters |= {"spec": to_spec, "as_text": as_text}
     environment.globals["table"] = to_html
     return environment
-
-
-@cache
-def _libraries() -> str:
-    return scripts()
 
 
 def _script_hash(script: str) -> str:

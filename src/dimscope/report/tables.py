@@ -34,11 +34,8 @@ def cell(
     if math.isnan(value):
         return MISSING
     ends = interval or ()
-    form = (
-        "z.0f"
-        if not ends and spread is None and value.is_integer()
-        else _format(max(map(abs, [value, *ends])))
-    )
+    is_count = interval is None and spread is None and value % 1 == 0
+    form = "z.0f" if is_count else _format(max(map(abs, [value, *ends])))
     parts = [f"{value:{form}}"]
     if spread is not None:
         parts.append(f"± {spread:{form}}")
@@ -79,12 +76,12 @@ def wide(numbers: Sequence[Number], rows: Sequence[str], columns: str = "name") 
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """Give the frame as CSV in full precision; text that looks like a formula gets a leading quote.
+    """Give the frame as CSV (RFC 4180), in full precision; what looks like a formula gets a leading quote.
 
     >>> to_csv(pd.DataFrame({"task": ["=1+1"], "accuracy": [-0.1]}))
-    "task,accuracy\\n'=1+1,-0.1\\n"
+    "task,accuracy\\r\\n'=1+1,-0.1\\r\\n"
     """
-    return frame.map(_not_a_formula).rename(columns=_not_a_formula).to_csv(index=False, lineterminator="\n")
+    return frame.map(_not_a_formula).rename(columns=_not_a_formula).to_csv(index=False, lineterminator="\r\n")
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
@@ -101,7 +98,7 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 def to_markdown_text(text: str) -> str:
     """Give text that Markdown shows as it is: one line, with no tags, links or columns of its own."""
-    return re.sub(r"[\\`*<&|]|\](?=\()", r"\\\g<0>", " ".join(text.split()))
+    return re.sub(r"^[#+-](?= )|^>|[\\`*~<&|]|\](?=[(:])", r"\\\g<0>", " ".join(text.split()))
 
 
 _HTML = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
@@ -131,13 +128,9 @@ def to_html(frame: pd.DataFrame, caption: str = "") -> Markup:
 
 def shown(value: Any) -> str:
     """Give a frame's entry as text for readers."""
-    return (
-        cell(float(value))
-        if isinstance(value, float | np.floating)
-        else MISSING
-        if pd.isna(value)
-        else str(value)
-    )
+    if isinstance(value, float | np.floating):
+        return cell(float(value))
+    return MISSING if pd.isna(value) else str(value)
 
 
 def _format(size: float) -> str:

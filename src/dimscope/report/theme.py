@@ -9,6 +9,7 @@ with white as with near-black (WCAG 2.2, success criterion 1.4.11).
 from __future__ import annotations
 
 import textwrap
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -79,7 +80,9 @@ def themed(chart: Chart, title: str, description: str, subtitle: str = "") -> Ch
 
     It becomes as wide as the page lets it; whoever draws a faceted chart sets the width of its panels.
     """
-    heading = alt.TitleParams(textwrap.wrap(title, _TITLE), subtitle=textwrap.wrap(subtitle, _SUBTITLE))
+    heading = alt.TitleParams(
+        textwrap.wrap(title, _TITLE), subtitle=textwrap.wrap(subtitle, _SUBTITLE) or alt.Undefined
+    )
     if not isinstance(chart, alt.FacetChart):
         chart = chart.properties(width="container")
     return chart.properties(title=heading, description=f"{title}: {description}").configure(**_CONFIG)
@@ -118,6 +121,7 @@ def to_png(chart: Chart) -> bytes:
 _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 
+@cache
 def scripts() -> str:
     """Give the JavaScript that draws charts (it defines `vegaEmbed`), to be carried by the page."""
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_VEGALITE)
