@@ -16,7 +16,7 @@ _NOUNS = {
     "open_states": "dimscope.store.states",
     "run": "dimscope.running",
 }
-__all__ = list(_NOUNS)  # noqa: PLE0604
+__all__ = list(_NOUNS)
 
 
 def __getattr__(name: str) -> Any:

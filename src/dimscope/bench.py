@@ -76,7 +76,11 @@ class Bench:
         """What the bench is, in JSON: equal specs give equal numbers."""
         return {
             "model": {"name": self.source.name, "digest": digest(self.source)},
-            "task": {"name": self.task.name, "digest": self.task.digest, "max_length": self.options.max_length},
+            "task": {
+                "name": self.task.name,
+                "digest": self.task.digest,
+                "max_length": self.options.max_length,
+            },
             "seed": self.seed,
             "device": self.device.type,
             "checkpoint": self._checkpoint_digest(),
@@ -105,7 +109,7 @@ class Bench:
     def load(self) -> Network:
         """Load the model anew, for whoever changes it."""
         source = find(str(self._checkpoint_folder())) if self.checkpoint else self.source
-        return load(source, len(self.task.label_names), self.seed, self.device)
+        return load(source, len(self.task.label_names), self.seed, str(self.device))
 
     @property
     def label_names(self) -> list[str]:
@@ -164,7 +168,9 @@ class Bench:
             UserError: the bench has no checkpoint, so that its head has learned nothing.
         """
         if not self.checkpoint:
-            raise UserError("a pretrained model's classifier has learned nothing: fine-tune it first, or give a checkpoint")
+            raise UserError(
+                "a pretrained model's classifier has learned nothing: fine-tune it first, or give a checkpoint"
+            )
         if split not in self._logits:
             self._logits[split] = self.logits_of(self.network, split)
         return self._logits[split]
@@ -179,7 +185,11 @@ class Bench:
 
     def keep_checkpoint(self, network: Network, key: str) -> str:
         """Store a trained network under `key`, after reopening it and comparing its logits."""
-        probe = pad(self.encoded("validation"), np.arange(PROBE_SENTENCES) % len(self.labels("validation")), network.pad_id)
+        probe = pad(
+            self.encoded("validation"),
+            np.arange(PROBE_SENTENCES) % len(self.labels("validation")),
+            network.pad_id,
+        )
         batch = {name: tensor.to(network.device) for name, tensor in probe.items()}
         save_checkpoint(self.store.checkpoint(key), network, self.label_names, {"bench": dict(self.spec)}, batch)
         return key

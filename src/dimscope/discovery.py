@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 from dimscope.core.errors import UnknownName
@@ -50,7 +51,7 @@ def find_recipe(name: str) -> type[Recipe]:
     return _class_in(f"dimscope.recipes.{name}", Recipe)
 
 
-def _files(pattern: str, name) -> dict[str, str]:
+def _files(pattern: str, name: Callable[[Path], str]) -> dict[str, str]:
     paths = sorted(path for path in _PACKAGE.glob(pattern) if path.stem != "__init__")
     return {name(path): _first_line(path) for path in paths}
 

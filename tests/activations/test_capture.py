@@ -58,9 +58,7 @@ def test_states_are_hugging_faces_of_each_sentence_alone(family: str, side: str,
 def test_auto_takes_the_token_that_the_classifier_reads(family: str, tiny_network: Tiny):
     network = tiny_network(family)
     taken = states(network, one_batch(network), ["final"])["final"]
-    by_name = states(network, one_batch(network), ["final"], "last" if network.is_decoder else "first")[
-        "final"
-    ]
+    by_name = states(network, one_batch(network), ["final"], "last" if network.is_decoder else "first")["final"]
     assert np.array_equal(taken, by_name)
 
 
@@ -75,9 +73,7 @@ def test_a_block_adds_what_attention_and_mlp_write(family: str, tiny_network: Ti
 def test_a_post_norm_block_normalizes_the_sum(tiny_network: Tiny):
     network = tiny_network("bert")
     names = [f"layers.0.{part}" for part in ("in", "attn.out", "mlp.out", "out")]
-    into, attention, mlp, out = (
-        torch.from_numpy(part) for part in states(network, one_batch(network), names).values()
-    )
+    into, attention, mlp, out = (torch.from_numpy(part) for part in states(network, one_batch(network), names).values())
     block = network.model.bert.encoder.layer[0]
     with torch.inference_mode():
         middle = block.attention.output.LayerNorm(into + attention)

@@ -48,9 +48,7 @@ def test_alberts_one_block_is_told_apart_by_its_calls(tiny_network: Callable[[st
     raw.remove()
     for layer in range(3):
         kept: list[Tensor] = []
-        with hooked(
-            network.model, {f"layers.{layer}.out": lambda values, mask, kept=kept: kept.append(values)}
-        ):
+        with hooked(network.model, {f"layers.{layer}.out": lambda values, mask, kept=kept: kept.append(values)}):
             network.model(input_ids=IDS)
         assert len(kept) == 1
         assert torch.equal(kept[0], seen[layer])

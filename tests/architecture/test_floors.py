@@ -52,7 +52,9 @@ def test_imports_go_down(path):
         if parts[0] != "dimscope" or len(parts) < 2 or parts[1] == own:
             continue
         other = parts[1]
-        assert FLOORS[other] < FLOORS[own], f"{path}:{line}: {own} (floor {FLOORS[own]}) imports {name}, which is not below"
+        assert FLOORS[other] < FLOORS[own], (
+            f"{path}:{line}: {own} (floor {FLOORS[own]}) imports {name}, which is not below"
+        )
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if place(p) == "methods"], ids=lambda p: str(p.relative_to(ROOT)))

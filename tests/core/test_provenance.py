@@ -9,7 +9,12 @@ def test_a_digest_sees_values_and_not_the_order_of_keys():
 
 def test_a_run_key_changes_with_everything_that_changes_numbers():
     base = ("measure/x", 1, {"factor": 5.0}, {"seed": 1})
-    changed = [("measure/y", *base[1:]), ("measure/x", 2, *base[2:]), (*base[:2], {"factor": 6.0}, base[3]), (*base[:3], {"seed": 2})]
+    changed = [
+        ("measure/y", *base[1:]),
+        ("measure/x", 2, *base[2:]),
+        (*base[:2], {"factor": 6.0}, base[3]),
+        (*base[:3], {"seed": 2}),
+    ]
     assert len({run_key(*each) for each in [base, *changed]}) == 5
 
 

@@ -40,5 +40,5 @@ def test_the_table_has_a_row_for_each_number():
 
 @pytest.mark.parametrize(("axes", "ticks"), [(("dim",), {}), (("site", "dim"), {"site": ["final"]})])
 def test_an_array_must_have_a_name_for_each_axis_and_a_label_for_each_place(axes, ticks):
-    with pytest.raises(ValueError, match="axes|places"):
+    with pytest.raises(ValueError, match=r"axes|places"):
         Array(np.zeros((2, 3)), axes, ticks=ticks)

@@ -26,9 +26,7 @@ def by_hugging_face(network: Network, text: str) -> Tensor:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("family", FAMILIES)
-def test_logits_of_a_batch_are_hugging_faces_of_each_sentence(
-    family: str, tiny_network: Callable[[str], Network]
-):
+def test_logits_of_a_batch_are_hugging_faces_of_each_sentence(family: str, tiny_network: Callable[[str], Network]):
     network = tiny_network(family)
     for side in ("right", "left"):
         logits = classify(network, padded(network, TEXTS, side))
@@ -38,9 +36,7 @@ def test_logits_of_a_batch_are_hugging_faces_of_each_sentence(
 
 @torch.inference_mode()
 @pytest.mark.parametrize("family", DECODERS)
-def test_a_text_that_ends_with_the_pad_token_is_read_to_its_end(
-    family: str, tiny_network: Callable[[str], Network]
-):
+def test_a_text_that_ends_with_the_pad_token_is_read_to_its_end(family: str, tiny_network: Callable[[str], Network]):
     network = tiny_network(family)
     text = f"so very sad{network.tokenizer.pad_token}"
     ids = network.tokenizer(text, return_tensors="pt").input_ids

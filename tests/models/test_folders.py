@@ -39,9 +39,7 @@ def test_the_hubs_commit_is_the_digest(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_no_pickle_is_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked = {}
-    monkeypatch.setattr(
-        folders, "snapshot_download", lambda hub_id, **options: asked.update(options) or tmp_path
-    )
+    monkeypatch.setattr(folders, "snapshot_download", lambda hub_id, **options: asked.update(options) or tmp_path)
     with pytest.raises(UserError, match=r"no \*\.safetensors"):
         folder(find("gpt2"))
     unwanted = ("pytorch_model.bin", "tf_model.h5", "rust_model.ot", "onnx.pt", "model.pickle")

@@ -100,9 +100,7 @@ def test_a_head_of_the_right_size_is_kept_and_another_is_drawn(tiny_folder: Fold
     assert torch.equal(kept.head.weight, network.head.weight)
     drawn = load(source_of(tmp_path), num_labels=2, seed=2)
     assert drawn.head.weight.shape == (2, 32)
-    assert torch.equal(
-        drawn.head.weight, load(source_of(tiny_folder("gpt2")), num_labels=2, seed=2).head.weight
-    )
+    assert torch.equal(drawn.head.weight, load(source_of(tiny_folder("gpt2")), num_labels=2, seed=2).head.weight)
 
 
 def test_a_tokenizer_without_pad_token_pads_with_its_end_token(tiny_network: Callable[[str], Network]):
@@ -130,9 +128,7 @@ def test_pickled_weights_are_refused(copied: Folders):
 def test_weights_that_lack_a_block_are_refused(copied: Folders):
     folder = copied("bert")
     rewrite(folder, lambda weights: weights.pop("encoder.layer.1.output.dense.weight"))
-    with pytest.raises(
-        UserError, match=r"lack 1 tensors .* 'bert\.encoder\.layer\.1\.output\.dense\.weight'"
-    ):
+    with pytest.raises(UserError, match=r"lack 1 tensors .* 'bert\.encoder\.layer\.1\.output\.dense\.weight'"):
         load(source_of(folder))
 
 

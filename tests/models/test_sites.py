@@ -50,9 +50,7 @@ def test_alberts_layers_are_calls_of_one_module(tiny_network: Callable[[str], Ne
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_head_makes_as_many_logits_as_there_are_classes(
-    family: str, tiny_network: Callable[[str], Network]
-):
+def test_the_head_makes_as_many_logits_as_there_are_classes(family: str, tiny_network: Callable[[str], Network]):
     network = tiny_network(family)
     assert network.sites["logits"].module is network.head
     assert network.head.out_features == 3
@@ -67,8 +65,6 @@ def test_the_head_makes_as_many_logits_as_there_are_classes(
         ("layers.0.mlp", "mlp.out"),
     ],
 )
-def test_an_unknown_site_is_answered_with_those_there_are(
-    name: str, part: str, tiny_network: Callable[[str], Network]
-):
+def test_an_unknown_site_is_answered_with_those_there_are(name: str, part: str, tiny_network: Callable[[str], Network]):
     with pytest.raises(UnknownName, match=part):
         tiny_network("gpt2").sites[name]

@@ -15,16 +15,11 @@ TEXTS = ["the film is good", "a dull story seems so very sad", "the plot was not
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_hugging_face_opens_it_and_its_states_depend_on_the_text(
-    family: str, tiny_folder: Callable[[str], Path]
-):
+def test_hugging_face_opens_it_and_its_states_depend_on_the_text(family: str, tiny_folder: Callable[[str], Path]):
     folder = tiny_folder(family)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     with torch.inference_mode():
-        states = [
-            model(input_ids=tokenizer(text, return_tensors="pt").input_ids).last_hidden_state
-            for text in TEXTS
-        ]
+        states = [model(input_ids=tokenizer(text, return_tensors="pt").input_ids).last_hidden_state for text in TEXTS]
     for token in (0, -1):
         spread = torch.stack([state[0, token] for state in states]).std(0).mean()
         same_first_token = token == 0 and FAMILIES[family].tokenizer == "bytes"

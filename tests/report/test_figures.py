@@ -207,9 +207,7 @@ def charts(label: str) -> dict[str, Chart]:
         "ablation": ablation(pd.DataFrame([{"ablated": label, "site": label, **ends, "reference": 0.9}])),
         "spectrum": spectrum({label: np.array([1.0, 2.0, 9.0])}, 5.0),
         "profile": profile({label: (np.arange(3.0), np.ones(3))}, [1]),
-        "scatter": variance_against_accuracy(
-            np.array([1.0, 2.0]), {label: np.array([0.5, 0.6])}, {label: 0.5}
-        ),
+        "scatter": variance_against_accuracy(np.array([1.0, 2.0]), {label: np.array([0.5, 0.6])}, {label: 0.5}),
         "persistence": persistence(np.eye(2, dtype=bool), [label, "b"]),
     }
 

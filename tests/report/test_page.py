@@ -153,9 +153,7 @@ def test_the_page_can_be_found_through_by_keyboard_and_reader(plain):
     assert len(identities) == len(set(identities))
     assert next(name for name, _ in plain.tags if name in ("a", "h1", "p")) == "a"
     assert all(
-        attributes["tabindex"] == "0"
-        for attributes in plain.all("div")
-        if "scroll" in attributes.get("class", "")
+        attributes["tabindex"] == "0" for attributes in plain.all("div") if "scroll" in attributes.get("class", "")
     )
     assert {attributes.get("aria-labelledby") for attributes in plain.all("section")} <= set(identities)
     assert len(plain.all("caption")) == len(plain.all("table"))

@@ -54,10 +54,7 @@ def test_wide_agrees_with_a_pivot_and_keeps_the_order():
     numbers = [
         Number(name=name, value=value, where={"model": model, "task": task})
         for value, (name, model, task) in enumerate(
-            (name, model, task)
-            for name in ("rho", "full")
-            for model in ("z", "a")
-            for task in ("sst2", "rte")
+            (name, model, task) for name in ("rho", "full") for model in ("z", "a") for task in ("sst2", "rte")
         )
     ]
     frame = wide(numbers, rows=["model", "task"])

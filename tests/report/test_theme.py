@@ -16,9 +16,7 @@ import pytest
 from dimscope.report.theme import PALETTE, message, scripts, themed, to_png, to_spec, to_svg
 
 CSS = files("dimscope.report").joinpath("page.css").read_text()
-LIGHT, DARK = (
-    dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", CSS, re.S)[:2]
-)
+LIGHT, DARK = (dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", CSS, re.S)[:2])
 
 
 def luminance(color: str) -> float:
@@ -78,9 +76,7 @@ def scanlines(png: bytes) -> np.ndarray:
 
 
 def test_a_png_is_drawn_and_white_around():
-    chart = themed(
-        alt.Chart(pd.DataFrame({"x": [1, 2]})).mark_point().encode(x="x:Q"), "A title", "Two points"
-    )
+    chart = themed(alt.Chart(pd.DataFrame({"x": [1, 2]})).mark_point().encode(x="x:Q"), "A title", "Two points")
     blank = themed(alt.Chart(pd.DataFrame({"x": [1, 2]})).mark_point(opacity=0), "", "Nothing")
     drawn, empty = scanlines(to_png(chart)), scanlines(to_png(blank))
     assert len(np.unique(drawn)) > 20 > len(np.unique(empty))

@@ -19,7 +19,10 @@ def test_the_interval_is_wilsons():
     number = accuracy(np.array([True] * 8 + [False] * 2), rule="exact")
     # Closed form with z = 1.959964, p = 0.8, n = 10.
     z, p, n = 1.959963984540054, 0.8, 10
-    center, half = (p + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    center, half = (
+        (p + z * z / (2 * n)) / (1 + z * z / n),
+        z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)),
+    )
     assert number.interval == pytest.approx((center - half, center + half))
     assert number.where == {"rule": "exact"}
 

@@ -7,7 +7,10 @@ from dimscope.scoring.over_seeds import INDEX, over_seeds
 
 
 def numbers(values, **where):
-    return [Number(name="accuracy", value=value, interval=(0, 1), where={"seed": seed, **where}) for seed, value in enumerate(values)]
+    return [
+        Number(name="accuracy", value=value, interval=(0, 1), where={"seed": seed, **where})
+        for seed, value in enumerate(values)
+    ]
 
 
 def test_mean_interval_and_deviation_over_seeds():
@@ -22,7 +25,11 @@ def test_mean_interval_and_deviation_over_seeds():
 
 
 def test_places_are_not_mixed():
-    means = [number for number in over_seeds([*numbers([0.1, 0.3], rule="a"), *numbers([0.5, 0.7], rule="b")]) if number.where["statistic"] == "mean"]
+    means = [
+        number
+        for number in over_seeds([*numbers([0.1, 0.3], rule="a"), *numbers([0.5, 0.7], rule="b")])
+        if number.where["statistic"] == "mean"
+    ]
     assert {number.where["rule"]: round(number.value, 6) for number in means} == {"a": 0.2, "b": 0.6}
 
 

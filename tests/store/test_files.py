@@ -32,9 +32,7 @@ def test_a_file_is_written_with_its_folders_and_nothing_beside_it(tmp_path: Path
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_old_file_and_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-):
+def test_a_full_disk_leaves_the_old_file_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str):
     write_text(tmp_path / "x", "old")
     monkeypatch.setattr(files.os, step, broken)
     with pytest.raises(UserError, match=r"cannot write .*x: no space is left .* same command again"):
@@ -93,9 +91,7 @@ def test_nothing_is_left_of_a_folder_that_failed(tmp_path: Path, replace: bool):
 
 
 @pytest.mark.parametrize(("replace", "kept"), [(False, {"x": "first"}), (True, {"y": "second"})])
-def test_of_two_makers_the_first_wins_unless_replacing_was_asked(
-    tmp_path: Path, replace: bool, kept: dict[str, str]
-):
+def test_of_two_makers_the_first_wins_unless_replacing_was_asked(tmp_path: Path, replace: bool, kept: dict[str, str]):
     with new_folder(tmp_path / "made", replace) as second:
         write_text(second / "y", "second")
         with new_folder(tmp_path / "made", replace) as first:

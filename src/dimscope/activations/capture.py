@@ -68,9 +68,7 @@ class _SeenAllError(Exception):
 
 
 @torch.inference_mode()
-def _values(
-    network: Network, batch: Mapping[str, Tensor], sites: Sequence[str]
-) -> dict[str, tuple[Tensor, Tensor]]:
+def _values(network: Network, batch: Mapping[str, Tensor], sites: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
     """Give what stands at each site in the pass of one batch, with the attention mask."""
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 

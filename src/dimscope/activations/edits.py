@@ -44,13 +44,16 @@ class Swap:
     order: Int[np.ndarray, " batch"]
 
 
+Value = Zero | Constant | Swap
+
+
 @dataclass(frozen=True, eq=False)
 class Edit:
     """Put `value` into the dims `dims` of the states at `site`, of all tokens or of the pooled one only."""
 
     site: str
     dims: Sequence[int]
-    value: Zero | Constant | Swap = Zero()
+    value: Value = Zero()
     tokens: Literal["all", "pooled"] = "all"
 
 
@@ -93,7 +96,7 @@ def _change(network: Network, one: Edit) -> AtSite:
     return change
 
 
-def _replacement(value: Zero | Constant | Swap, values: Tensor, mask: Tensor) -> Tensor:
+def _replacement(value: Value, values: Tensor, mask: Tensor) -> Tensor:
     """Give what takes the place of all dims, in the shape of `values` or broadcast to it."""
     if isinstance(value, Zero):
         return torch.zeros_like(values)

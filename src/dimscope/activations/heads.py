@@ -17,8 +17,8 @@ def classify_states(
 ) -> Float[np.ndarray, "sentences classes"]:
     """Give the logits that the network's head gives for pooled states at the site 'final'.
 
-    An encoder's head (pooler, dense layers, …) differs from family to family, so it is reached through the model itself:
-    one sentence of one token goes in, and the states take the place of its final state.
+    An encoder's head (pooler, dense layers, …) differs from family to family, so it is reached through the model
+    itself: one sentence of one token goes in, and the states take the place of its final state.
     """
     given = torch.as_tensor(states, dtype=network.model.dtype, device=network.device)
     if network.is_decoder:

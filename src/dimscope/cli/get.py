@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dimscope.cli.terminal import watching
 from dimscope.core.errors import UnknownName
 from dimscope.core.progress import say
 from dimscope.data.catalogue import fetch_task
 from dimscope.data.names import tasks
-from dimscope.models.catalogue import fetch_model, models
+from dimscope.models.catalogue import find, models
+from dimscope.models.folders import folder
 
 
 def get(*names: str) -> None:
@@ -20,10 +23,12 @@ def get(*names: str) -> None:
     """
     with watching():
         for name in names:
-            if name in models():
-                folder = fetch_model(name)
-            elif name in tasks():
-                folder = fetch_task(name)
-            else:
-                raise UnknownName("model or task", name, [*models(), *tasks()])
-            say(f"{name}: {folder}")
+            say(f"{name}: {_fetched(name)}")
+
+
+def _fetched(name: str) -> Path:
+    if name in models():
+        return folder(find(name))
+    if name in tasks():
+        return fetch_task(name)
+    raise UnknownName("model or task", name, [*models(), *tasks()])

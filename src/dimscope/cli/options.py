@@ -36,3 +36,4 @@ class BenchOptions(Settings):
 
 BenchFlags = Annotated[BenchOptions, Parameter(name="*", group="Bench")]
 TaskFlags = Annotated[TaskOptions, Parameter(name="*", group="Task")]
+DEFAULT_TASK = TaskOptions()

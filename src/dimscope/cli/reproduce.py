@@ -17,7 +17,12 @@ from dimscope.store.study import open_study, write_study
 def _command(name: str) -> App:
     """The command of one recipe."""
     recipe = find_recipe(name)
-    app = App(name=f"dimscope reproduce {name}", help=recipe.__doc__, default_parameter=DEFAULTS, help_format="plaintext")
+    app = App(
+        name=f"dimscope reproduce {name}",
+        help=recipe.__doc__,
+        default_parameter=DEFAULTS,
+        help_format="plaintext",
+    )
 
     def command(*, settings: Any = None, out: Path) -> None:
         asked = settings or recipe()

@@ -35,7 +35,9 @@ def query(folder: Path, sql: str, /) -> None:
     print(index.query(folder, sql).to_csv(index=False), end="")
 
 
-def export(folder: Path, /, *, by: str, format: Literal["csv", "xlsx", "parquet"] = "csv", to: Path | None = None) -> None:
+def export(
+    folder: Path, /, *, by: str, format: Literal["csv", "xlsx", "parquet"] = "csv", to: Path | None = None
+) -> None:
     """Write the numbers of all runs as one file for each value of a column.
 
     Parameters

@@ -9,11 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dimscope.cli.named import by_name
-from dimscope.cli.options import BenchFlags, TaskFlags
+from dimscope.cli.options import DEFAULT_TASK, BenchFlags, TaskFlags
 from dimscope.cli.terminal import DEFAULTS, watching
-from dimscope.core.method import Method
 from dimscope.core.result import Result
-from dimscope.data.options import TaskOptions
 from dimscope.discovery import find_method, methods
 from dimscope.report.tables import cell
 from dimscope.running import run
@@ -27,7 +25,7 @@ def _command(name: str) -> App:
     method = find_method(name)
     app = App(name=f"dimscope run {name}", help=method.__doc__, default_parameter=DEFAULTS, help_format="plaintext")
 
-    def command(*, bench: BenchFlags, task: TaskFlags = TaskOptions(), settings: Any = None) -> None:
+    def command(*, bench: BenchFlags, task: TaskFlags = DEFAULT_TASK, settings: Any = None) -> None:
         with watching():
             result = run(settings or method(), bench.bench(task))
         show(result)
@@ -49,7 +47,9 @@ def show(result: Result) -> None:
 
 def _table(result: Result) -> Table:
     """A row for each number: where it stands within the run, its name, value and interval."""
-    places = [part for part in dict.fromkeys(part for each in result.numbers for part in each.where) if part not in _BENCH]
+    places = [
+        part for part in dict.fromkeys(part for each in result.numbers for part in each.where) if part not in _BENCH
+    ]
     table = Table(*places, "number", "value", box=None, pad_edge=False)
     for each in result.numbers:
         place = (str(each.where.get(part, "")) for part in places)

@@ -7,9 +7,8 @@ from typing import Literal
 
 from cyclopts import App
 
-from dimscope.cli.options import BenchFlags, TaskFlags
+from dimscope.cli.options import DEFAULT_TASK, BenchFlags, TaskFlags
 from dimscope.cli.terminal import DEFAULTS, watching
-from dimscope.data.options import TaskOptions
 from dimscope.store.states import average, open_states, save_states
 
 app = App(name="states", default_parameter=DEFAULTS, help_format="plaintext")
@@ -19,7 +18,7 @@ app = App(name="states", default_parameter=DEFAULTS, help_format="plaintext")
 def take(
     *,
     bench: BenchFlags,
-    task: TaskFlags = TaskOptions(),
+    task: TaskFlags = DEFAULT_TASK,
     split: Literal["train", "validation"] = "validation",
     site: str = "final",
     pooling: Literal["auto", "first", "last", "mean"] = "auto",

@@ -62,7 +62,7 @@ class Bench(Protocol):
     def token_states(
         self, split: str, sites: Sequence[str], max_sentences: int | None = None
     ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-        """The states of all tokens at several sites [batch, tokens, dims] with the attention mask, a batch at a time."""
+        """The states of all tokens at several sites [batch, tokens, dims] with the mask, a batch at a time."""
 
     def logits_of(self, network: Any, split: str) -> np.ndarray:
         """The logits that a network gives, be it edited, or in the middle of its training."""

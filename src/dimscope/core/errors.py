@@ -28,7 +28,8 @@ class UnknownName(UserError):
 
 def _nearest(name: str, known: list[str]) -> str:
     """' Did you mean …?' for the most similar known name; a part after the last slash counts as the name too."""
-    by_spelling = {spelling.lower(): full for full in known for spelling in (full.rsplit("/")[-1], full)}
+    last_parts = {full.rsplit("/")[-1].lower(): full for full in known}
+    by_spelling = {**last_parts, **{full.lower(): full for full in known}}
     matches = difflib.get_close_matches(name.lower(), by_spelling, n=1, cutoff=0.6)
     return f" Did you mean {by_spelling[matches[0]]!r}?" if matches else ""
 

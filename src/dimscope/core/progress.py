@@ -35,7 +35,8 @@ class _Silence:
         pass
 
 
-_listener: ContextVar[Listener] = ContextVar("listener", default=_Silence())
+_SILENCE = _Silence()
+_listener: ContextVar[Listener] = ContextVar("listener", default=_SILENCE)
 
 
 @contextmanager

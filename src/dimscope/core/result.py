@@ -47,10 +47,14 @@ class Array:
 
     def __post_init__(self) -> None:
         if self.values.ndim != len(self.axes):
-            raise ValueError(f"{self.values.ndim} dimensions of shape {self.values.shape} cannot bear the axes {self.axes}")
+            raise ValueError(
+                f"{self.values.ndim} dimensions of shape {self.values.shape} cannot bear the axes {self.axes}"
+            )
         for axis, labels in self.ticks.items():
             if len(labels) != self.values.shape[self.axes.index(axis)]:
-                raise ValueError(f"axis {axis!r} has {self.values.shape[self.axes.index(axis)]} places, not {len(labels)}")
+                raise ValueError(
+                    f"axis {axis!r} has {self.values.shape[self.axes.index(axis)]} places, not {len(labels)}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,5 @@ def _padded_on_the_right(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Turn every row until its first real token stands at position 0: encoders' classifiers read there."""
     mask = inputs["attention_mask"]
     num_tokens = mask.shape[1]
-    order = (
-        pooled_token(mask, "first").unsqueeze(1) + torch.arange(num_tokens, device=mask.device)
-    ) % num_tokens
+    order = (pooled_token(mask, "first").unsqueeze(1) + torch.arange(num_tokens, device=mask.device)) % num_tokens
     return {name: values.gather(1, order) for name, values in inputs.items()}

@@ -60,9 +60,7 @@ def _from_hub(hub_id: str) -> Path:
     """Give the hub's folder; its name is the commit. Without a network the copy fetched before is taken."""
     try:
         with quiet():
-            return Path(
-                snapshot_download(hub_id, allow_patterns=list(FILES), ignore_patterns=["*/*"], etag_timeout=8)
-            )
+            return Path(snapshot_download(hub_id, allow_patterns=list(FILES), ignore_patterns=["*/*"], etag_timeout=8))
     except RepositoryNotFoundError as error:
         raise UserError(
             f"the hub has no public model {hub_id!r}, and no local folder is so named. Check the spelling."

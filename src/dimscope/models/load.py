@@ -143,9 +143,7 @@ def _tokenizer(place: Path) -> PreTrainedTokenizerBase:
         raise UserError(f"cannot open the tokenizer in {str(place)!r}: {error}") from error
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise UserError(
-                f"the tokenizer in {str(place)!r} has neither a pad nor an end token. Give it one."
-            )
+            raise UserError(f"the tokenizer in {str(place)!r} has neither a pad nor an end token. Give it one.")
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 

@@ -47,8 +47,7 @@ def write_tiny(family: str, folder: Path, texts: Iterable[str] = TEXTS, seed: in
     recipe = FAMILIES[family]
     tokenizer = _TOKENIZERS[recipe.tokenizer](texts)
     special = {
-        f"{name}_token_id": getattr(tokenizer, f"{name}_token_id")
-        for name in ("pad", "bos", "eos", "cls", "sep")
+        f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos", "cls", "sep")
     }
     sizes = {**_SIZES, **special, "vocab_size": len(tokenizer), **recipe.config}
     config = AutoConfig.for_model(recipe.model_type, **sizes)
@@ -82,13 +81,9 @@ def _wordpiece(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    names = dict(
-        zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True)
-    )
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
     inputs = ["input_ids", "token_type_ids", "attention_mask"]
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=64, model_input_names=inputs, **names
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, model_input_names=inputs, **names)
 
 
 def _framed_bytes(texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -98,9 +93,7 @@ def _framed_bytes(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
-    names = dict(
-        zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), special, strict=True)
-    )
+    names = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), special, strict=True))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_max_length=64, cls_token="<s>", sep_token="</s>", **names
     )
@@ -121,9 +114,7 @@ def _byte_pairs(texts: Iterable[str], special: list[str]) -> Tokenizer:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(
         texts,
-        trainers.BpeTrainer(
-            vocab_size=360, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-        ),
+        trainers.BpeTrainer(vocab_size=360, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
     )
     return tokenizer
 

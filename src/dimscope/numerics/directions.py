@@ -87,9 +87,7 @@ def _scatter(states: States) -> Float[np.ndarray, "dims dims"]:
 def _unit(direction: Direction) -> Direction:
     length = np.linalg.norm(direction)
     if not length > 0:
-        raise UserError(
-            "no direction separates these classes: are their means equal, or all states the same?"
-        )
+        raise UserError("no direction separates these classes: are their means equal, or all states the same?")
     return direction / length
 
 

@@ -8,8 +8,6 @@ third and fourth.
 
 from __future__ import annotations
 
-from typing import Self
-
 import numpy as np
 from jaxtyping import Float
 
@@ -37,7 +35,7 @@ class Moments:
         self._minimum, self._maximum = np.array(np.inf), np.array(-np.inf)
 
     @classmethod
-    def of(cls, states: Float[np.ndarray, "rows dims"]) -> Self:
+    def of(cls, states: Float[np.ndarray, "rows dims"]) -> Moments:
         """Give the moments of these rows."""
         moments = cls()
         moments.update(states)
@@ -62,9 +60,7 @@ class Moments:
         if other.count == 0:
             return
         if self.count and self._mean.shape != other._mean.shape:
-            raise UserError(
-                f"moments of {self._mean.size} dimensions cannot take in states of {other._mean.size}"
-            )
+            raise UserError(f"moments of {self._mean.size} dimensions cannot take in states of {other._mean.size}")
         a, b, n = self.count, other.count, self.count + other.count
         shift = other._mean - self._mean
         self._power4 = (
@@ -87,7 +83,7 @@ class Moments:
         self.count = n
 
     @classmethod
-    def _of_batch(cls, states: Float[np.ndarray, "rows dims"]) -> Self:
+    def _of_batch(cls, states: Float[np.ndarray, "rows dims"]) -> Moments:
         # Measured from the first row, a constant dimension deviates by exactly nothing, whatever its value.
         offsets = states.astype(np.float64) - states[0]
         deviations = offsets - offsets.mean(axis=0)

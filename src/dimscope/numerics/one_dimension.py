@@ -5,7 +5,7 @@ Rudman, Chen & Eickhoff 2023 (2310.17715, equation 1); the rules are those of `d
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -43,7 +43,7 @@ class OneDimensionClassifier(ClassifierMixin, BaseEstimator):
         self.dim = dim
         self.rule = rule
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any) -> OneDimensionClassifier:
         """Choose the dimension and learn its thresholds from states [sentences, dims] and labels [sentences].
 
         Raises:
@@ -73,13 +73,9 @@ class OneDimensionClassifier(ClassifierMixin, BaseEstimator):
         if self.dim == "max_variance":
             return np.array([principal_dim(Moments.of(X).variance)])
         if isinstance(self.dim, str):
-            raise UnknownName(
-                "dim", self.dim, ["max_variance", "best"], hint="Or give the number of a dimension."
-            )
+            raise UnknownName("dim", self.dim, ["max_variance", "best"], hint="Or give the number of a dimension.")
         if not 0 <= self.dim < num_dims:
-            raise UserError(
-                f"dim {self.dim} does not exist: the states have {num_dims} dimensions, 0 … {num_dims - 1}"
-            )
+            raise UserError(f"dim {self.dim} does not exist: the states have {num_dims} dimensions, 0 … {num_dims - 1}")
         return np.array([self.dim])
 
     def _learn(self, X: np.ndarray, labels: np.ndarray) -> Rules:

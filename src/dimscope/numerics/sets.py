@@ -16,7 +16,7 @@ from scipy.stats import hypergeom
 from dimscope.core.errors import UserError
 from dimscope.numerics.resampling import permutation_p_value
 
-Dims = Sequence[int] | Int[np.ndarray, " members"]
+Dims = Sequence[int] | Int[np.ndarray, " _"]
 
 
 def jaccard(a: Dims, b: Dims) -> float:
@@ -112,9 +112,7 @@ def _membership(sets: Sequence[Dims], num_dims: int) -> Bool[np.ndarray, "sets d
     for row, dims in zip(membership, sets, strict=True):
         members = np.asarray(dims, dtype=int)
         if members.size and not 0 <= members.min() <= members.max() < num_dims:
-            raise UserError(
-                f"there are dimensions 0 … {num_dims - 1}; a set has {members.min()} … {members.max()}"
-            )
+            raise UserError(f"there are dimensions 0 … {num_dims - 1}; a set has {members.min()} … {members.max()}")
         row[members] = True
     return membership
 

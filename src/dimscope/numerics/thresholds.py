@@ -53,9 +53,7 @@ class Rules:
         """
         num_dims = len(self.thresholds)
         if states.shape[1] != num_dims:
-            raise UserError(
-                f"these rules are for {num_dims} dimensions, and the states have {states.shape[1]}"
-            )
+            raise UserError(f"these rules are for {num_dims} dimensions, and the states have {states.shape[1]}")
         require_finite(states, "states")
         interval = np.zeros(states.shape, dtype=np.intp)
         for threshold in self.thresholds.T:
@@ -88,7 +86,7 @@ def exact_thresholds(states: States, labels: Labels, num_classes: int) -> Rules:
     among the candidates (threshold −inf), so `train_accuracy` is never below the majority's.
 
     Raises:
-        UserError: no sentence, not one label for each, a label that is no class, or a state that is not finite.
+        UserError: no sentence, not one label for each, a label that is no class, or a state not finite.
 
     >>> states = np.array([[1.0, 7.0], [2.0, 5.0], [3.0, 8.0]], dtype=np.float32)
     >>> rules = exact_thresholds(states, np.array([0, 0, 1]), num_classes=2)
@@ -118,9 +116,7 @@ def grid_thresholds(states: States, labels: Labels) -> Rules:
     [[0.0]]
     """
     if labels.max(initial=0) > 1:
-        raise UserError(
-            f"the grid rule is for two classes, 0 and 1, and label {labels.max()} came: take the exact one"
-        )
+        raise UserError(f"the grid rule is for two classes, 0 and 1, and label {labels.max()} came: take the exact one")
     _check(states, labels, 2)
 
     def learn(block: States) -> Rules:
@@ -180,7 +176,7 @@ def _check(states: States, labels: Labels, num_classes: int) -> None:
     _check_lengths(states, labels)
     if labels.min() < 0 or labels.max() >= num_classes:
         raise UserError(
-            f"labels are 0 … {num_classes - 1} with {num_classes} classes; {labels.min()} … {labels.max()} came"
+            f"labels of {num_classes} classes are 0 … {num_classes - 1}; {labels.min()} … {labels.max()} came"
         )
     require_finite(states, "states")
 

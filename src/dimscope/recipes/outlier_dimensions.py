@@ -1,8 +1,8 @@
 """Outlier dimensions encode task-specific knowledge: does the widest dimension of a fine-tuned model do the task alone?
 
-The claims of Rudman, Chen & Eickhoff 2023 (EMNLP, 2310.17715): outlier dimensions persist through fine-tuning; one of
-them, with one threshold, does the task with little loss; variance goes with 1-D accuracy. Their tables were not recovered, so
-the qualitative claims are what the page compares with, and every number has its controls beside it.
+The claims of Rudman, Chen & Eickhoff 2023 (EMNLP, 2310.17715): outlier dimensions persist through fine-tuning; one
+of them, with one threshold, does the task with little loss; variance goes with 1-D accuracy. Their tables were not
+recovered, so the qualitative claims are what the page compares with, and every number has its controls beside it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pydantic import Field
 
 from dimscope.bench import Bench
 from dimscope.core.errors import UserError
+from dimscope.core.method import Method
 from dimscope.core.progress import say, work
 from dimscope.core.provenance import RESULT_VERSION, digest, provenance
-from dimscope.core.method import Method
 from dimscope.core.recipe import Recipe
 from dimscope.core.result import Array, Number, Result
 from dimscope.data.catalogue import load_task
@@ -38,7 +38,7 @@ from dimscope.store.index import write_summary
 from dimscope.store.layout import Store
 from dimscope.training.processes import is_main, wait_for_all
 
-RUNS_PER_BENCH = 9
+RUNS_PER_BENCH = 9  # one training, three measures before and after it, persistence, ablation
 WEIGHTS = ("pretrained", "fine-tuned")
 
 KEY = "recipe/outlier_dimensions"
@@ -58,11 +58,13 @@ class Cell:
 
     def stacked(self, method: type[Method], array: str, weights: str) -> np.ndarray:
         """One array of one method for every seed, stacked along a first axis."""
-        return np.stack([
-            result.arrays[array].values
-            for result in self.results
-            if result.method == method.name() and result.numbers[0].where["weights"] == weights
-        ])
+        return np.stack(
+            [
+                result.arrays[array].values
+                for result in self.results
+                if result.method == method.name() and result.numbers[0].where["weights"] == weights
+            ]
+        )
 
     def outliers(self, weights: str) -> np.ndarray:
         """Which dimensions are outliers under every seed [seed, dim]; at the first site, if there are several."""
@@ -142,11 +144,11 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
         trained = run(self.finetune, bench)
         yield trained
         tuned = bench.finetuned(str(trained.checkpoint))
+        measures: list[Method] = [self.outliers, self.one_dimension, self.profile]
         for each in (bench, tuned):
-            for method in (self.outliers, self.one_dimension, self.profile):
-                yield run(method, each)
-        for method in (self.persistence, self.ablation):
-            yield run(method, tuned)
+            yield from (run(method, each) for method in measures)
+        yield run(self.persistence, tuned)
+        yield run(self.ablation, tuned)
 
     def _pooled(self, cells: Sequence[Cell]) -> Result:
         """Every number of every run, their averages over seeds, and what only several benches together can tell."""
@@ -199,7 +201,8 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
         of = self.profile
 
         def average(benches: Sequence[Bench]) -> np.ndarray:
-            return np.mean([bench.states(of.split, of.site, of.pooling) for bench in benches], axis=0, dtype=np.float64)
+            states = [bench.states(of.split, of.site, of.pooling) for bench in benches]
+            return np.asarray(np.mean(states, axis=0, dtype=np.float64))
 
         values = np.stack([profile(average(benches)) for benches in (cell.benches[:1], cell.tuned())])
         statistics = as_array(values[0]).ticks["statistic"]

@@ -44,9 +44,7 @@ def comparison(
     return themed(chart, title, description)
 
 
-def ablation(
-    rows: pd.DataFrame, *, measure: str = "accuracy", title: str = "What is lost without them"
-) -> Chart:
+def ablation(rows: pd.DataFrame, *, measure: str = "accuracy", title: str = "What is lost without them") -> Chart:
     """Give what is left after each ablation, colored by site, and a rule where nothing is (`reference`).
 
     `rows` has the columns ablated, site, value, low, high, reference; NaN for low and high leaves the
@@ -160,9 +158,7 @@ def variance_against_accuracy(
     )
     heights = alt.Chart(pd.DataFrame({"line": list(lines), "height": list(lines.values())}, dtype=object))
     rules = heights.mark_rule(strokeDash=_DASHES).encode(y="height:Q")
-    names = heights.mark_text(align="right", dx=-4, dy=-7).encode(
-        x=alt.value("width"), y="height:Q", text="line:N"
-    )
+    names = heights.mark_text(align="right", dx=-4, dy=-7).encode(x=alt.value("width"), y="height:Q", text="line:N")
     said = ", ".join(f"{label} {height:.3f}" for label, height in lines.items())
     description = f"1-D accuracy against variance for {len(variance)} dimensions; lines: {said or 'none'}."
     return themed(rules + scatter + names, title, description, _left_out(int((variance <= 0).sum())))
@@ -217,9 +213,7 @@ def _dots(rows: pd.DataFrame, label: str, measure: str) -> tuple[alt.Chart, alt.
 
 def _activations(frame: pd.DataFrame) -> tuple[alt.Chart, alt.Chart, alt.Chart]:
     """Band, line and points of an activation diagram."""
-    place = alt.Chart(frame, height=130).encode(
-        x=alt.X("dim:Q", title="dimension", scale=alt.Scale(nice=False))
-    )
+    place = alt.Chart(frame, height=130).encode(x=alt.X("dim:Q", title="dimension", scale=alt.Scale(nice=False)))
     ends = place.transform_calculate(low="datum.mean - datum.spread", high="datum.mean + datum.spread")
     band = ends.mark_area(opacity=0.3, color=PALETTE[0]).encode(y=alt.Y("low:Q", title="value"), y2="high:Q")
     line = place.mark_line(strokeWidth=1, color=PALETTE[0]).encode(y="mean:Q")

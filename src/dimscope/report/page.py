@@ -41,11 +41,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """A frame to be read; `name` is that of its file."""
+    """A frame to be read; `name` is that of its file, which holds `exact`, the same in full precision, if there is
+    that."""
 
     name: str
     frame: pd.DataFrame
     caption: str
+    exact: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,7 @@ from dimscope.core.result import Number
 MISSING = "—"
 
 
-def cell(
-    value: float, interval: tuple[float, float] | None = None, spread: float | None = None, unit: str = ""
-) -> str:
+def cell(value: float, interval: tuple[float, float] | None = None, spread: float | None = None, unit: str = "") -> str:
     """Give a number as a reader wants it: value, ± spread, unit, [low, high].
 
     >>> cell(0.8229, interval=(0.801, 0.8444))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from dimscope.core.result import Number
@@ -20,7 +20,11 @@ def scores(
     return [
         accuracy(predicted == labels, "accuracy"),
         Number(name="macro_f1_score", value=float(f1_score(labels, predicted, average="macro")), better="higher"),
-        Number(name="matthews_correlation_score", value=float(matthews_corrcoef(labels, predicted)), better="higher"),
+        Number(
+            name="matthews_correlation_score",
+            value=float(matthews_corrcoef(labels, predicted)),
+            better="higher",
+        ),
         accuracy(labels == majority_class, "majority_accuracy"),
     ]
 

@@ -11,7 +11,7 @@ import duckdb
 import pandas as pd
 
 from dimscope.core.errors import UnknownName, UserError
-from dimscope.core.result import Number, table
+from dimscope.core.result import Number
 from dimscope.store.files import write_bytes, write_json
 from dimscope.store.layout import Store
 from dimscope.store.runs import numbers_to_json

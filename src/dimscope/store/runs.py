@@ -18,9 +18,15 @@ from dimscope.store.files import new_folder, write_bytes, write_json
 def save_run(folder: Path, result: Result) -> None:
     """Write a run whole or not at all."""
     with new_folder(folder, replace=True) as new:
-        write_json(new / "settings.json", {"method": result.method, "settings": result.settings, "bench": result.bench})
+        write_json(
+            new / "settings.json",
+            {"method": result.method, "settings": result.settings, "bench": result.bench},
+        )
         write_json(new / "provenance.json", result.provenance)
-        write_bytes(new / "arrays.safetensors", save({k: np.ascontiguousarray(a.values) for k, a in result.arrays.items()}))
+        write_bytes(
+            new / "arrays.safetensors",
+            save({k: np.ascontiguousarray(a.values) for k, a in result.arrays.items()}),
+        )
         write_json(new / "result.json", _header(result) | {"numbers": numbers_to_json(result.numbers)})
 
 
@@ -70,7 +76,11 @@ def _header(result: Result) -> dict[str, Any]:
         "notes": list(result.notes),
         "checkpoint": result.checkpoint,
         "arrays": {
-            name: {"axes": list(array.axes), "unit": array.unit, "ticks": {k: list(v) for k, v in array.ticks.items()}}
+            name: {
+                "axes": list(array.axes),
+                "unit": array.unit,
+                "ticks": {k: list(v) for k, v in array.ticks.items()},
+            }
             for name, array in result.arrays.items()
         },
     }

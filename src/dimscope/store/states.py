@@ -24,7 +24,7 @@ _SAME_WHEN_AVERAGED = ("task", "split", "site", "pooling")
 def save_states(folder: Path, states: Float32[np.ndarray, "sentences dims"], about: Mapping[str, Any]) -> None:
     """Write states in shards with the hash of each, whole or not at all; `about` says what they are the states of."""
     with new_folder(folder, replace=True) as new:
-        shards = []
+        shards: list[dict[str, Any]] = []
         for start in range(0, len(states), SENTENCES_PER_SHARD):
             rows = np.ascontiguousarray(states[start : start + SENTENCES_PER_SHARD])
             path = new / f"states-{len(shards):05d}.safetensors"
@@ -104,7 +104,9 @@ def average(several: Sequence[States]) -> Float32[np.ndarray, "sentences dims"]:
         raise UserError("wanted at least one folder of states to average, got none")
     differing = {str([each.shape, *(each.about.get(name) for name in _SAME_WHEN_AVERAGED)]) for each in several}
     if len(differing) > 1:
-        raise UserError(f"only states of the same sentences and site can be averaged; these differ: {sorted(differing)}")
+        raise UserError(
+            f"only states of the same sentences and site can be averaged; these differ: {sorted(differing)}"
+        )
     total = np.empty(several[0].shape, np.float32)
     for start in range(0, len(total), SENTENCES_PER_SHARD):
         rows = slice(start, start + SENTENCES_PER_SHARD)

@@ -18,7 +18,11 @@ LARGEST_DIFFERENCE = 1e-5
 
 
 def save_checkpoint(
-    folder: Path, network: Network, label_names: Sequence[str], about: Mapping[str, Any], probe: Mapping[str, torch.Tensor]
+    folder: Path,
+    network: Network,
+    label_names: Sequence[str],
+    about: Mapping[str, Any],
+    probe: Mapping[str, torch.Tensor],
 ) -> None:
     """Write the network so that `AutoModelForSequenceClassification.from_pretrained` opens it, head included.
 
@@ -37,9 +41,11 @@ def save_checkpoint(
 
 
 def _require_same_logits(network: Network, folder: Path, probe: Mapping[str, torch.Tensor]) -> None:
-    reopened = load(find(str(folder)), network.model.config.num_labels, seed=0, device=network.device)
+    reopened = load(find(str(folder)), network.num_labels, seed=0, device=str(network.device))
     with torch.inference_mode():
         trained, opened = (classify(each, dict(probe)) for each in (network, reopened))
     difference = ((trained - opened).abs().max() / trained.abs().max()).item()
     if not difference <= LARGEST_DIFFERENCE:
-        raise RuntimeError(f"the checkpoint reopened from {folder} gives other logits: relative difference {difference:.2g}")
+        raise RuntimeError(
+            f"the checkpoint reopened from {folder} gives other logits: relative difference {difference:.2g}"
+        )

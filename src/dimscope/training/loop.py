@@ -53,9 +53,10 @@ def train(
     steps_per_epoch = math.ceil(len(data.labels) / settings.batch_size)
     trainer = _Trainer(network, settings, settings.epochs * steps_per_epoch)
     losses: list[float] = []
-    with _random_numbers(network.device, seed, trainer.accelerator.process_index), work(
-        "training steps", settings.epochs * steps_per_epoch
-    ) as done:
+    with (
+        _random_numbers(network.device, seed, trainer.accelerator.process_index),
+        work("training steps", settings.epochs * steps_per_epoch) as done,
+    ):
         for epoch in range(settings.epochs):
             network.model.train()
             order = seeds.stream(seed, f"order/{epoch}")

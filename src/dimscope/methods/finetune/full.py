@@ -26,7 +26,10 @@ from dimscope.training.settings import TrainingSettings
 class FullFineTuning(TrainingSettings, Method):
     """Train every parameter on the train split, score on validation, keep a checkpoint."""
 
-    sources = ("AdamW: Loshchilov & Hutter 2019, algorithm 2", "defaults: Rudman, Chen & Eickhoff 2023, public code")
+    sources = (
+        "AdamW: Loshchilov & Hutter 2019, algorithm 2",
+        "defaults: Rudman, Chen & Eickhoff 2023, public code",
+    )
     in_all_processes = True
 
     def resolved(self, bench: Bench) -> Self:

@@ -1,9 +1,10 @@
 """What is left of the task when dimensions of the states lose what they say about the sentence.
 
-Chosen dimensions are set to zero, to their mean over the training sentences, or to their value in another sentence, at the
-final state or after every layer: ρ alone, all outlier dimensions, all but ρ, and as the control as many random dimensions
-(many draws). Zero moves a state off the data where a dimension's mean is far from 0; the mean and another sentence's value
-do not, and are to be read first. The site 'final' is exact on pooled states; 'every layer' edits all tokens after each block.
+Chosen dimensions are set to zero, to their mean over the training sentences, or to their value in another sentence,
+at the final state or after every layer: ρ alone, all outlier dimensions, all but ρ, and as the control as many
+random dimensions (many draws). Zero moves a state off the data where a dimension's mean is far from 0; the mean and
+another sentence's value do not, and are to be read first. The site 'final' is exact on pooled states; 'every layer'
+edits all tokens after each block.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
-from dimscope.activations.edits import Constant, Edit, Swap, Zero, edit
+from dimscope.activations.edits import Constant, Edit, Swap, Value, Zero, edit
 from dimscope.activations.heads import classify_states
 from dimscope.core import seeds
 from dimscope.core.bench import Bench
@@ -63,7 +64,9 @@ class AblateDimensions(Method):
             UserError: the bench has no checkpoint, or a chosen dimension does not exist.
         """
         if bench.checkpoint is None:
-            raise UserError("ablation asks what a fine-tuned classifier loses, and this bench has no checkpoint: give one")
+            raise UserError(
+                "ablation asks what a fine-tuned classifier loses, and this bench has no checkpoint: give one"
+            )
         variance = bench.states("train").var(axis=0, dtype=np.float64)
         named = self._named_groups(variance)
         numbers: list[Number] = []
@@ -100,7 +103,9 @@ class AblateDimensions(Method):
     def _notes(self, groups: Mapping[str, Dims]) -> list[str]:
         if "outlier dimensions" in groups:
             return []
-        return [f"No dimension reaches {self.factor:g} times the mean variance, so there was no outlier set to take out."]
+        return [
+            f"No dimension reaches {self.factor:g} times the mean variance, so there was no outlier set to take out."
+        ]
 
 
 def at_final(bench: Bench) -> Ablation:
@@ -131,9 +136,9 @@ def at_every_layer(bench: Bench, max_sentences: int) -> Ablation:
 
     def edits(dims: Dims, fill: Fill, num_sentences: int, rng: np.random.Generator) -> Iterator[Edit]:
         order = np.roll(np.arange(num_sentences), rng.integers(1, max(num_sentences, 2)))
-        values = {"zero": Zero(), "resample": Swap(order)}
         for site in sites:
-            yield Edit(site, dims, Constant(means[site]) if fill == "mean" else values[fill])
+            values: dict[Fill, Value] = {"zero": Zero(), "mean": Constant(means[site]), "resample": Swap(order)}
+            yield Edit(site, dims.tolist(), values[fill])
 
     @torch.inference_mode()
     def ablate(dims: Dims, fill: Fill, rng: np.random.Generator) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The activation diagram: where every dimension of the states lies and how far it spreads, over sentences.
 
-Rudman, Chen & Eickhoff 2023 (2310.17715), figures of averaged activations: the validation sentences' states are averaged
-over seeds, sentence by sentence, and drawn against the dimension. How the figures average over sentences was not
-published; ours give mean, standard deviation and the 5 % and 95 % quantiles.
+Rudman, Chen & Eickhoff 2023 (2310.17715), figures of averaged activations: the validation sentences' states are
+averaged over seeds, sentence by sentence, and drawn against the dimension. How the figures average over sentences
+was not published; ours give mean, standard deviation and the 5 % and 95 % quantiles.
 """
 
 from __future__ import annotations

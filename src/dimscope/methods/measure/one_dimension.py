@@ -1,10 +1,11 @@
 """How much of the task one dimension of the states can do, beside everything that it must be compared with.
 
-The 1-D classifier (Rudman, Chen & Eickhoff 2023, 2310.17715, equation 1): one threshold on one dimension, learned on the
-train split and scored on validation, for the principal dimension ρ and for every other. We learn the exact threshold and
-direction; the paper's rule (mean + ε, ε = −50 … 50 in steps of 0.5) stands beside it, because its absolute steps handicap
-dimensions that vary little. Controls: the majority class, the full model, the first principal component, the best linear
-direction, random directions, the best dimension chosen on train, and ρ learned from permuted labels.
+The 1-D classifier (Rudman, Chen & Eickhoff 2023, 2310.17715, equation 1): one threshold on one dimension, learned
+on the train split and scored on validation, for the principal dimension ρ and for every other. We learn the exact
+threshold and direction; the paper's rule (mean + ε, ε = −50 … 50 in steps of 0.5) stands beside it, because its
+absolute steps handicap dimensions that vary little. Controls: the majority class, the full model, the first
+principal component, the best linear direction, random directions, the best dimension chosen on train, and ρ learned
+from permuted labels.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class OneDimension(Method):
     def run(self, bench: Bench) -> Result:
         """Learn on train, score on validation."""
         train, held_out = (
-            Labelled(bench.states(split, self.site, self.pooling), bench.labels(split)) for split in ("train", "validation")
+            Labelled(bench.states(split, self.site, self.pooling), bench.labels(split))
+            for split in ("train", "validation")
         )
         num_classes = len(bench.label_names)
         rules = {name: learn(train, num_classes, name) for name in (RULES if num_classes == 2 else ("exact",))}
@@ -74,7 +76,9 @@ class OneDimension(Method):
                 "random_direction_accuracy": Array(random, ("draw",)),
                 "permuted_label_accuracy": Array(permuted, ("draw",)),
             },
-            notes=[] if num_classes == 2 else ["The paper's grid rule is for two classes; the exact rule alone is shown."],
+            notes=[]
+            if num_classes == 2
+            else ["The paper's grid rule is for two classes; the exact rule alone is shown."],
         )
 
     def _random_directions(self, train: Labelled, held_out: Labelled, num_classes: int, seed: int) -> np.ndarray:
@@ -82,7 +86,9 @@ class OneDimension(Method):
         directions = random_directions(self.num_random_directions, train.states.shape[1], rng)
         return _score(train.along(directions), held_out.along(directions), num_classes)
 
-    def _permuted_labels(self, train: Labelled, held_out: Labelled, num_classes: int, seed: int, dim: int) -> np.ndarray:
+    def _permuted_labels(
+        self, train: Labelled, held_out: Labelled, num_classes: int, seed: int, dim: int
+    ) -> np.ndarray:
         rng = seeds.stream(seed, "permuted labels")
         one, scored = (Labelled(data.states[:, [dim]], data.labels) for data in (train, held_out))
         shuffled = (Labelled(one.states, rng.permutation(one.labels)) for _ in range(self.num_label_permutations))
@@ -127,7 +133,10 @@ def _single_dims(rules: Mapping[str, Rules], held_out: Labelled, principal: int)
     """ρ, and the dimension that did best on train, under every rule."""
     numbers = []
     for name, rule in rules.items():
-        for classifier, dim in (("principal dimension", principal), ("best dimension", int(rule.train_accuracy.argmax()))):
+        for classifier, dim in (
+            ("principal dimension", principal),
+            ("best dimension", int(rule.train_accuracy.argmax())),
+        ):
             is_right = rule.select([dim]).predict(held_out.states[:, [dim]])[:, 0] == held_out.labels
             numbers.append(accuracy(is_right, classifier=classifier, rule=name))
             numbers.append(Number(name="dim", value=dim, unit="index", where={"classifier": classifier, "rule": name}))
@@ -163,7 +172,13 @@ def _quantiles(classifier: str, accuracies: np.ndarray) -> list[Number]:
 
 def _counts(by_dim: np.ndarray, principal: int, bench: Bench, held_out: Labelled) -> list[Number]:
     """How many single dimensions do as well as ρ, and as the full model."""
-    numbers = [Number(name="num_dims_as_good_as_principal", value=int((by_dim >= by_dim[principal]).sum()) - 1, unit="dims")]
+    numbers = [
+        Number(
+            name="num_dims_as_good_as_principal",
+            value=int((by_dim >= by_dim[principal]).sum()) - 1,
+            unit="dims",
+        )
+    ]
     if bench.checkpoint is not None:
         full = (bench.logits("validation").argmax(axis=1) == held_out.labels).mean()
         numbers.append(Number(name="num_dims_as_good_as_full_model", value=int((by_dim >= full).sum()), unit="dims"))

@@ -88,7 +88,9 @@ class OutlierDimensions(Method):
             "skew": laid_out(lambda each: each.skew),
             "kurtosis": laid_out(lambda each: each.kurtosis),
             "is_outlier": laid_out(lambda each: _member(outlier_dims(each.variance, self.factor), each)),
-            "is_constant_mean_outlier": laid_out(lambda each: _member(constant_mean_dims(each.mean, self.mean_sigmas), each)),
+            "is_constant_mean_outlier": laid_out(
+                lambda each: _member(constant_mean_dims(each.mean, self.mean_sigmas), each)
+            ),
         }
 
 
@@ -100,13 +102,21 @@ def describe(moments: Moments, factor: float, mean_sigmas: float) -> list[Number
         Number(name="num_outlier_dims", value=len(outliers), unit="dims"),
         Number(name="outlier_variance_fraction", value=variance_share(variance, outliers)),
         Number(name="principal_dim", value=principal, unit="index"),
-        Number(name="principal_variance_ratio", value=float(variance[principal] / variance.mean()), unit="x mean variance"),
+        Number(
+            name="principal_variance_ratio",
+            value=float(variance[principal] / variance.mean()),
+            unit="x mean variance",
+        ),
         Number(name="principal_variance_fraction", value=variance_share(variance, np.array([principal]))),
         Number(name="principal_skew", value=float(moments.skew[principal])),
         Number(name="principal_kurtosis", value=float(moments.kurtosis[principal])),
         Number(name="mean_variance", value=float(variance.mean())),
         Number(name="participation_ratio", value=participation_ratio(variance), unit="dims"),
-        Number(name="num_constant_mean_dims", value=len(constant_mean_dims(moments.mean, mean_sigmas)), unit="dims"),
+        Number(
+            name="num_constant_mean_dims",
+            value=len(constant_mean_dims(moments.mean, mean_sigmas)),
+            unit="dims",
+        ),
     ]
 
 

@@ -1,8 +1,8 @@
 """Whether the dimensions that stand out before fine-tuning still stand out after it, against chance.
 
-Rudman, Chen & Eickhoff 2023 (2310.17715), section 3, count how often a pretrained outlier is an outlier after fine-tuning.
-Alone, this compares a checkpoint with its own base; a recipe calls `compare` on the sets of many tasks and seeds.
-Chance is that sets of the same sizes are drawn at random: hypergeometric for two sets, permutation for more.
+Rudman, Chen & Eickhoff 2023 (2310.17715), section 3, count how often a pretrained outlier is an outlier after fine-
+tuning. Alone, this compares a checkpoint with its own base; a recipe calls `compare` on the sets of many tasks and
+seeds. Chance is that sets of the same sizes are drawn at random: hypergeometric for two sets, permutation for more.
 """
 
 from __future__ import annotations
@@ -52,14 +52,17 @@ class Persistence(Method):
             UserError: the bench has no checkpoint.
         """
         if bench.checkpoint is None:
-            raise UserError("persistence compares a checkpoint with its base, and this bench has none: give --checkpoint")
+            raise UserError(
+                "persistence compares a checkpoint with its base, and this bench has none: give --checkpoint"
+            )
         states = [each.states(self.split, self.site) for each in (bench.pretrained, bench)]
         before, after = (outlier_dims(Moments.of(each).variance, self.factor) for each in states)
         num_dims = states[0].shape[1]
         member = np.stack([np.isin(np.arange(num_dims), dims) for dims in (before, after)])
         ticks = {"weights": ("pretrained", "fine-tuned")}
         return Result(
-            numbers=overlap(before, after, num_dims), arrays={"is_outlier": Array(member, ("weights", "dim"), ticks=ticks)}
+            numbers=overlap(before, after, num_dims),
+            arrays={"is_outlier": Array(member, ("weights", "dim"), ticks=ticks)},
         )
 
 
@@ -71,7 +74,11 @@ def overlap(before: Dims, after: Dims, num_dims: int) -> list[Number]:
         Number(name="num_outliers_before", value=len(before), unit="dims"),
         Number(name="num_outliers_after", value=len(after), unit="dims"),
         Number(name="num_shared", value=shared, unit="dims"),
-        Number(name="num_shared_by_chance", value=expected_overlap(len(before), len(after), num_dims), unit="dims"),
+        Number(
+            name="num_shared_by_chance",
+            value=expected_overlap(len(before), len(after), num_dims),
+            unit="dims",
+        ),
         Number(name="persistence_rate", value=kept),
         Number(name="jaccard_score", value=jaccard(before, after)),
         Number(name="jaccard_by_chance", value=expected_jaccard(len(before), len(after), num_dims)),

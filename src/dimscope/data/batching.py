@@ -1,0 +1,137 @@
+"""Sentences as token ids, and batches of sentences of similar length, so that little is padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int, Int64
+from transformers import PreTrainedTokenizerBase
+
+from dimscope.core.errors import UserError
+from dimscope.core.progress import work
+from dimscope.data.task import Split
+
+_SENTENCES_AT_ONCE = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Token ids of every sentence, with the type of every token (first or second text) where the model has types.
+
+    `num_truncated` sentences were cut; `num_empty` had no token at all and stand for one that begins or ends a text.
+    """
+
+    ids: Sequence[Int[np.ndarray, " tokens"]]
+    types: Sequence[Int[np.ndarray, " tokens"]] | None
+    num_truncated: int
+    num_empty: int
+
+    @cached_property
+    def lengths(self) -> Int64[np.ndarray, " sentences"]:
+        """The number of tokens of every sentence."""
+        return np.array([len(each) for each in self.ids], np.int64)
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, split: Split, max_length: int) -> Encoded:
+    """Turn sentences into token ids with the model's own special tokens; of a pair the longer text is cut first.
+
+    Raises:
+        UserError: the model has no token for an empty text.
+    """
+    ids: list[np.ndarray] = []
+    types: list[np.ndarray] = []
+    num_truncated = 0
+    with work("tokenizing", len(split)) as done:
+        for start in range(0, len(split), _SENTENCES_AT_ONCE):
+            part = slice(start, start + _SENTENCES_AT_ONCE)
+            batch = tokenizer(
+                list(split.texts[part]),
+                list(split.pairs[part]) if split.pairs else None,
+                truncation="longest_first",
+                max_length=max_length,
+                return_attention_mask=False,
+            )
+            ids += [np.array(each, np.int32) for each in batch["input_ids"]]
+            types += [np.array(each, np.int32) for each in batch.get("token_type_ids", [])]
+            num_truncated += sum(bool(each.overflowing) for each in batch.encodings)
+            done(len(batch["input_ids"]))
+    empty = [place for place, each in enumerate(ids) if not len(each)]
+    for place in empty:
+        ids[place] = _token_for_nothing(tokenizer)
+        if types:
+            types[place] = np.zeros(1, np.int32)
+    return Encoded(ids, types or None, num_truncated, len(empty))
+
+
+def pad(
+    encoded: Encoded, indices: Int[np.ndarray, " batch"], pad_id: int, side: Literal["left", "right"] = "right"
+) -> dict[str, Int64[torch.Tensor, "batch tokens"]]:
+    """Lay the sentences at these places out as one batch: input_ids, attention_mask and, if there are, token_type_ids.
+
+    >>> encoded = Encoded([np.array([5, 6]), np.array([7])], None, 0, 0)
+    >>> pad(encoded, np.array([1, 0]), pad_id=9)["input_ids"].tolist()
+    [[7, 9], [5, 6]]
+    """
+    ids = [encoded.ids[index] for index in indices]
+    layers = {"input_ids": (ids, pad_id), "attention_mask": ([np.ones_like(each) for each in ids], 0)}
+    if encoded.types:
+        layers["token_type_ids"] = ([encoded.types[index] for index in indices], 0)
+    return {name: _laid_out(rows, filler, side) for name, (rows, filler) in layers.items()}
+
+
+def token_batches(
+    lengths: Int[np.ndarray, " sentences"], max_tokens: int, max_sentences: int = 256
+) -> list[Int64[np.ndarray, " batch"]]:
+    """Part all sentences into batches, longest first, of at most so many tokens (padding counts) and sentences.
+
+    A sentence that is longer than `max_tokens` is a batch of its own.
+
+    >>> [batch.tolist() for batch in token_batches(np.array([2, 5, 1, 2]), max_tokens=5)]
+    [[1], [0, 3], [2]]
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches = []
+    while len(order):
+        size = max(1, min(max_sentences, max_tokens // lengths[order[0]]))
+        batches.append(order[:size])
+        order = order[size:]
+    return batches
+
+
+def shuffled_length_batches(
+    lengths: Int[np.ndarray, " sentences"], batch_size: int, rng: np.random.Generator, pool: int = 50
+) -> list[Int64[np.ndarray, " batch"]]:
+    """Part all sentences into batches in random order, each of sentences of similar length; one batch may be short.
+
+    Shuffled sentences are cut into pools of `pool` batches, and only within a pool are they sorted by length.
+    """
+    order = rng.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(order), pool * batch_size):
+        members = order[start : start + pool * batch_size]
+        by_length = members[np.argsort(lengths[members], kind="stable")]
+        batches += [by_length[first : first + batch_size] for first in range(0, len(by_length), batch_size)]
+    return [batches[place] for place in rng.permutation(len(batches))]
+
+
+def _token_for_nothing(tokenizer: PreTrainedTokenizerBase) -> Int[np.ndarray, " one"]:
+    """Give the token that begins, or else ends, a text."""
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return np.array([token], np.int32)
+    raise UserError("some texts are empty, and the model has no token that begins or ends a text: leave them out")
+
+
+def _laid_out(
+    rows: Sequence[np.ndarray], filler: int, side: Literal["left", "right"]
+) -> Int64[torch.Tensor, "batch tokens"]:
+    width = max(len(row) for row in rows)
+    out = np.full((len(rows), width), filler, np.int64)
+    for line, row in zip(out, rows, strict=True):
+        line[slice(len(row)) if side == "right" else slice(width - len(row), width)] = row
+    return torch.from_numpy(out)
