@@ -20,10 +20,10 @@ FLOORS = {
     "bench": 4,
     "methods": 5,
     "discovery": 6,
-    "running": 6,
-    "recipes": 7,
-    "sweep": 7,
-    "cli": 8,
+    "running": 7,
+    "recipes": 8,
+    "sweep": 8,
+    "cli": 9,
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

@@ -26,8 +26,8 @@ class Encoded:
     `num_truncated` sentences were cut; `num_empty` had no token at all and stand for one that begins or ends a text.
     """
 
-    ids: Sequence[Int[np.ndarray, " tokens"]]
-    types: Sequence[Int[np.ndarray, " tokens"]] | None
+    ids: Sequence[Int[np.ndarray, " _tokens"]]
+    types: Sequence[Int[np.ndarray, " _tokens"]] | None
     num_truncated: int
     num_empty: int
 
@@ -86,7 +86,7 @@ def pad(
 
 def token_batches(
     lengths: Int[np.ndarray, " sentences"], max_tokens: int, max_sentences: int = 256
-) -> list[Int64[np.ndarray, " batch"]]:
+) -> list[Int64[np.ndarray, " _batch"]]:
     """Part all sentences into batches, longest first, of at most so many tokens (padding counts) and sentences.
 
     A sentence that is longer than `max_tokens` is a batch of its own.
@@ -105,7 +105,7 @@ def token_batches(
 
 def shuffled_length_batches(
     lengths: Int[np.ndarray, " sentences"], batch_size: int, rng: np.random.Generator, pool: int = 50
-) -> list[Int64[np.ndarray, " batch"]]:
+) -> list[Int64[np.ndarray, " _batch"]]:
     """Part all sentences into batches in random order, each of sentences of similar length; one batch may be short.
 
     Shuffled sentences are cut into pools of `pool` batches, and only within a pool are they sorted by length.

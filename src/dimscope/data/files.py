@@ -2,8 +2,8 @@
 
 Cells of CSV and TSV stay text, so that a text "NA" is that text and no missing value. CSV is quoted as usual: line
 breaks may stand inside quotes, and a doubled quote is one. TSV is written by some with quoting and by others
-without: it is read with it where that gives every row as many cells as the header, else a quote is a character
-like any other, and a note tells so.
+without: it is read with it, unless rows then have more or fewer cells than the header, or quotes swallow the end of
+what are whole rows without them; then a quote is a character like any other, and a note tells so.
 """
 
 from __future__ import annotations
@@ -71,12 +71,14 @@ def _csv(path: Path) -> Table:
 
 def _tsv(path: Path) -> Table:
     text, notes = _decoded(path)
+    plain = _unquoted(text)
     try:
         rows = _quoted(text, "\t")
     except csv.Error:
-        rows = []
-    if len({len(row) for row in rows}) != 1:
-        rows = _unquoted(text)
+        rows = plain
+    if not _is_even(rows) or (_is_even(plain) and len(plain) > len(rows)):
+        rows = plain
+    if rows is plain and '"' in text:
         notes = (*notes, f"{path.name}: quotes are read as characters like any other")
     return Table(_columns(path, rows), notes)
 
@@ -86,7 +88,8 @@ def _jsonl(path: Path) -> Table:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     rows = [_json_object(path, number, line) for number, line in lines]
     names = dict.fromkeys(name for row in rows for name in row)
-    return Table(_columns(path, [list(names), *([row.get(name) for name in names] for row in rows)]), notes)
+    header = [list(names)] if rows else []
+    return Table(_columns(path, [*header, *([row.get(name) for name in names] for row in rows)]), notes)
 
 
 def _parquet(path: Path) -> Table:
@@ -132,6 +135,10 @@ def _quoted(text: str, delimiter: str) -> list[list[str]]:
 
 def _unquoted(text: str) -> list[list[str]]:
     return [line.split("\t") for line in text.replace("\r\n", "\n").split("\n") if line]
+
+
+def _is_even(rows: Sequence[Sequence[str]]) -> bool:
+    return len({len(row) for row in rows}) == 1
 
 
 @contextmanager

@@ -11,8 +11,6 @@ from dimscope.core.errors import UserError
 from dimscope.core.seeds import stream
 from dimscope.data.task import Split
 
-_Indices = Int64[np.ndarray, " chosen"]
-
 
 def hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
     """Part the sentences into those to learn from and a fraction that is held out, both shuffled.
@@ -46,7 +44,9 @@ def limited(split: Split, limit: int) -> Split:
     return split.at(choose(split.labels, limit)[0])
 
 
-def choose(labels: Int64[np.ndarray, " sentences"], total: int) -> tuple[_Indices, _Indices]:
+def choose(
+    labels: Int64[np.ndarray, " sentences"], total: int
+) -> tuple[Int64[np.ndarray, " chosen"], Int64[np.ndarray, " rest"]]:
     """Give the places of `total` stratified sentences and those of all others, both shuffled.
 
     >>> chosen, rest = choose(np.array([0, 0, 0, 0, 1, 1]), total=3)

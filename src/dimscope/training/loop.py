@@ -28,6 +28,10 @@ from dimscope.models.load import Network
 from dimscope.training.settings import TrainingSettings
 
 
+_SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+"""transformers' names; its plain 'constant' would ignore the warm-up."""
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """Sentences as token ids, and the class of each."""
@@ -90,7 +94,7 @@ class _Trainer:
             self._parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         num_warmup = round(settings.warmup_fraction * num_steps)
-        self._schedule = get_scheduler(settings.schedule, optimizer, num_warmup, num_steps)
+        self._schedule = get_scheduler(_SCHEDULES[settings.schedule], optimizer, num_warmup, num_steps)
         self._classifier, self._optimizer = self.accelerator.prepare(_Classifier(network), optimizer)
 
     def parts(self, data: TrainingSet, batch: np.ndarray) -> Iterator[_Part]:
