@@ -34,5 +34,8 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: install
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
+
 clean:
 	rm -rf .venv demo docs/_build

@@ -12,19 +12,20 @@ import torch
 from jaxtyping import Float, Float32, Int
 
 from dimscope.activations import capture
-from dimscope.core.errors import UserError
+from dimscope.activations.check import check
+from dimscope.core.errors import UnknownName, UserError
 from dimscope.core.progress import work
 from dimscope.data.batching import Encoded, encode, pad, token_batches
 from dimscope.data.catalogue import load_task
 from dimscope.data.options import TaskOptions
 from dimscope.data.task import Task
-from dimscope.models.catalogue import find
+from dimscope.models.catalogue import ModelSource, find
 from dimscope.models.classify import classify
 from dimscope.models.load import Network, digest, load
 from dimscope.models.pooling import default_pooling
 from dimscope.store.cache import cache_folder
 from dimscope.store.layout import Store
-from dimscope.training.checkpoints import save_checkpoint
+from dimscope.training.checkpoints import require_classifier, save_checkpoint
 
 TOKENS_PER_BATCH = 4096
 PROBE_SENTENCES = 16
@@ -64,7 +65,7 @@ class Bench:
         self.options = TaskOptions(**options)
         self.task = task if isinstance(task, Task) else load_task(task, self.options)
         self.seed = seed
-        self.device = _device(device)
+        self.device = device_named(device)
         self.store = Store(Path(out) if out else cache_folder() / "store")
         self.checkpoint = checkpoint
         self._encoded: dict[str, Encoded] = {}
@@ -107,9 +108,18 @@ class Bench:
         return self.load()
 
     def load(self) -> Network:
-        """Load the model anew, for whoever changes it."""
-        source = find(str(self._checkpoint_folder())) if self.checkpoint else self.source
-        return load(source, len(self.task.label_names), self.seed, str(self.device))
+        """Load the model anew, for whoever changes it, and check it.
+
+        Raises:
+            UserError: the model's sites or padding are not what they must be; see `dimscope check`.
+        """
+        source = self.source
+        if self.checkpoint:
+            source = self._checkpoint_source(self.checkpoint)
+            require_classifier(Path(source.location), len(self.task.label_names))
+        network = load(source, len(self.task.label_names), self.seed, str(self.device))
+        check(network)
+        return network
 
     @property
     def label_names(self) -> list[str]:
@@ -226,18 +236,25 @@ class Bench:
             **self.options.model_dump(),
         )
 
-    def _checkpoint_folder(self) -> Path:
-        stored = self.store.checkpoint(str(self.checkpoint))
-        return stored if stored.exists() else Path(str(self.checkpoint))
+    def _checkpoint_source(self, checkpoint: str) -> ModelSource:
+        """Find the checkpoint's folder, in the store or anywhere; an absolute path is no alias of the catalogue."""
+        folder = self.store.checkpoint(checkpoint) if self.store.has_checkpoint(checkpoint) else Path(checkpoint)
+        if not folder.is_dir():
+            raise UnknownName("checkpoint", checkpoint, self.store.checkpoints(), "A local folder will do too.")
+        return find(str(folder.resolve()))
 
     def _checkpoint_digest(self) -> str | None:
-        if not self.checkpoint:
-            return None
-        stored = self.store.checkpoint(self.checkpoint).exists()
-        return self.checkpoint if stored else digest(find(self.checkpoint))
+        if not self.checkpoint or self.store.has_checkpoint(self.checkpoint):
+            return self.checkpoint
+        return digest(self._checkpoint_source(self.checkpoint))
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """Give the device 'cpu' or 'cuda'; 'auto' takes the GPU if there is one.
+
+    Raises:
+        UserError: there is no such device, or not here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda"):

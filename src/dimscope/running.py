@@ -11,10 +11,12 @@ from pydantic import ValidationError
 from dimscope.bench import Bench
 from dimscope.core.errors import UnknownName, UserError, explain
 from dimscope.core.method import Method
+from dimscope.core.processes import is_main
 from dimscope.core.provenance import provenance
 from dimscope.core.result import Result
 from dimscope.discovery import find_method
-from dimscope.training.processes import is_main, wait_for_all
+from dimscope.training.checkpoints import is_intact
+from dimscope.training.processes import wait_for_all
 
 
 def run(method: str | Method, bench: Bench, **settings: Any) -> Result:
@@ -33,7 +35,7 @@ def run(method: str | Method, bench: Bench, **settings: Any) -> Result:
     resolved = asked.resolved(bench)
     name, key = resolved.name(), resolved.key(bench)
     found = bench.store.load_run(name, key)
-    if found is not None and _checkpoint_is_there(found, bench):
+    if found is not None and _checkpoint_is_intact(found, bench):
         return found
     if resolved.in_all_processes or is_main():
         started = time.monotonic()
@@ -70,5 +72,5 @@ def configured(method: type[Method], settings: dict[str, Any]) -> Method:
         raise UserError(f"{method.name()} cannot be run with these settings: {explain(error)}") from error
 
 
-def _checkpoint_is_there(result: Result, bench: Bench) -> bool:
-    return result.checkpoint is None or bench.store.checkpoint(result.checkpoint).exists()
+def _checkpoint_is_intact(result: Result, bench: Bench) -> bool:
+    return result.checkpoint is None or is_intact(bench.store.checkpoint(result.checkpoint))

@@ -164,6 +164,7 @@ def test_only_what_is_needed_is_asked_of_the_hub(tmp_path: Path, monkeypatch: py
         asked.update(options, repository=repository)
         return str(tmp_path)
 
+    (tmp_path / "rte").mkdir()
     monkeypatch.setattr(glue, "snapshot_download", fetched)
     assert hub_folder("rte") == tmp_path / "rte"
     assert (asked["repository"], asked["repo_type"]) == ("nyu-mll/glue", "dataset")
@@ -177,3 +178,9 @@ def test_without_a_network_the_local_way_is_offered(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(glue, "snapshot_download", unreachable)
     with pytest.raises(UserError, match=r"hub is not reached.* glue/rte@FOLDER"):
         hub_folder("rte")
+
+
+def test_a_copy_of_other_tasks_is_no_copy_of_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(glue, "snapshot_download", lambda repository, **options: str(tmp_path))
+    with pytest.raises(UserError, match="cannot fetch glue/qqp"):
+        hub_folder("qqp")

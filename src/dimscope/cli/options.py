@@ -26,7 +26,7 @@ class BenchOptions(Settings):
     """Where everything random comes from."""
     device: str = "auto"
     """cpu, cuda, or auto: the GPU if there is one."""
-    checkpoint: str | None = None
+    checkpoint: str | None = Field(None, min_length=1)
     """A fine-tuned model to stand on: its hash in the output folder, or a folder."""
 
     def bench(self, task: TaskOptions) -> Bench:

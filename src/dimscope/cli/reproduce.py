@@ -7,15 +7,14 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from dimscope.cli.named import by_name
 from dimscope.cli.terminal import DEFAULTS, watching
 from dimscope.core.recipe import Recipe
-from dimscope.discovery import find_recipe, recipes
+from dimscope.discovery import find_recipe
 from dimscope.store.study import open_study, write_study
 
 
-def _command(name: str) -> App:
-    """The command of one recipe."""
+def command_of(name: str) -> App:
+    """Give the command of one recipe."""
     recipe = find_recipe(name)
     app = App(
         name=f"dimscope reproduce {name}",
@@ -24,10 +23,10 @@ def _command(name: str) -> App:
         help_format="plaintext",
     )
 
-    def command(*, settings: Any = None, out: Path) -> None:
+    def command(*, settings: Any = None, out: Annotated[Path, Parameter(help="Folder of the study.")]) -> None:
         asked = settings or recipe()
-        with watching():
-            write_study(out, name, asked.model_dump(mode="json"))
+        write_study(out, name, asked.model_dump(mode="json"))
+        with watching(out):
             asked.reproduce(out)
 
     command.__annotations__["settings"] = Annotated[recipe, Parameter(name="*")]
@@ -39,6 +38,3 @@ def opened(out: Path) -> Recipe:
     """Give the recipe that the study in `out` asked for, with its settings."""
     name, settings = open_study(out)
     return find_recipe(name)(**settings)
-
-
-app = by_name("reproduce", "RECIPE", recipes, _command)

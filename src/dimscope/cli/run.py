@@ -8,11 +8,11 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from dimscope.cli.named import by_name
 from dimscope.cli.options import DEFAULT_TASK, BenchFlags, TaskFlags
 from dimscope.cli.terminal import DEFAULTS, watching
+from dimscope.core.processes import is_main
 from dimscope.core.result import Result
-from dimscope.discovery import find_method, methods
+from dimscope.discovery import find_method
 from dimscope.report.tables import cell
 from dimscope.running import run
 
@@ -20,15 +20,16 @@ _BENCH = ("model", "task", "seed", "weights")
 """What is the same for all numbers of a run, and so stands above its table."""
 
 
-def _command(name: str) -> App:
-    """The command of one method."""
+def command_of(name: str) -> App:
+    """Give the command of one method."""
     method = find_method(name)
     app = App(name=f"dimscope run {name}", help=method.__doc__, default_parameter=DEFAULTS, help_format="plaintext")
 
     def command(*, bench: BenchFlags, task: TaskFlags = DEFAULT_TASK, settings: Any = None) -> None:
-        with watching():
+        with watching(bench.out):
             result = run(settings or method(), bench.bench(task))
-        show(result)
+        if is_main():
+            show(result)
 
     command.__annotations__["settings"] = Annotated[method, Parameter(name="*", group="Settings")]
     app.default(command)
@@ -55,6 +56,3 @@ def _table(result: Result) -> Table:
         place = (str(each.where.get(part, "")) for part in places)
         table.add_row(*place, each.name, cell(each.value, each.interval, unit=each.unit))
     return table
-
-
-app = by_name("run", "ROLE/METHOD", methods, _command)

@@ -34,7 +34,7 @@ def take(
     pooling:
         Which state stands for a sentence; auto: the first token's in encoders, the last real token's in decoders.
     """
-    with watching():
+    with watching(bench.out):
         studied = bench.bench(task)
         studied.states(split, site, pooling)
         folder = studied.states_folder(split, site, pooling)

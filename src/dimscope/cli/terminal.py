@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -19,6 +22,8 @@ from rich.progress import (
 )
 
 from dimscope.core import progress
+from dimscope.core.processes import is_main
+from dimscope.store.log import log
 
 DEFAULTS = Parameter(consume_multiple=True, negative=())
 """Lists take several values behind one flag; no flag is made up by negating another."""
@@ -37,10 +42,11 @@ def quiet_libraries() -> None:
 
 
 class Bars:
-    """Draws what the library reports: a bar for every piece of work, gone when it is done."""
+    """Draws what the library reports, a bar for every piece of work, gone when it is done; messages are noted too."""
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: Progress, note: Callable[[str], None]) -> None:
         self._bars = bars
+        self._note = note
         self._tasks: dict[str, TaskID] = {}
 
     def begin(self, what: str, total: int) -> Callable[[int], None]:
@@ -54,12 +60,20 @@ class Bars:
 
     def say(self, message: str) -> None:
         """Print a line above the bars."""
-        self._bars.console.print(message, markup=False)
+        self._bars.console.print(message, markup=False, soft_wrap=True)
+        self._note(message)
 
 
 @contextmanager
-def watching() -> Iterator[None]:
-    """Within the block, show progress and messages on standard error; results alone go to standard output."""
+def watching(out: Path | None = None) -> Iterator[None]:
+    """Within the block, show progress and messages on standard error, and keep the messages in `out`/log.txt.
+
+    Results alone go to standard output. Of several processes only the main one shows and keeps anything. Where
+    standard error is no terminal, there are messages and no bars.
+    """
+    if not is_main():
+        yield
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -68,5 +82,14 @@ def watching() -> Iterator[None]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bars, progress.listening(Bars(bars)):
+    bars = Progress(*columns, console=console, transient=True)
+    with (
+        log(out / "log.txt", shlex.join(["dimscope", *sys.argv[1:]])) if out else nullcontext(_forget) as note,
+        bars if console.is_terminal else nullcontext(),
+        progress.listening(Bars(bars, note)),
+    ):
         yield
+
+
+def _forget(message: str) -> None:
+    """Keep no log."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from dimscope.core.bench import Bench
 from dimscope.core.provenance import run_key
-from dimscope.core.result import Result
+
+if TYPE_CHECKING:  # pandas comes with it, and methods are listed without
+    from dimscope.core.result import Result
 
 
 class Settings(BaseModel):

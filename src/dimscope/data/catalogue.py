@@ -73,7 +73,7 @@ def _find(name: str, options: TaskOptions) -> _Source:
     if name in DOMAINS:
         read = partial(snippets, name, options.neutral_band)
         return _Source(name, read, {"validation_fraction", "neutral_band"})
-    if alias.removeprefix("glue/") in LAYOUTS and alias.startswith("glue/"):
+    if alias in _FOLDERS and alias.startswith("glue/"):
         return _glue(alias, Path(folder) if folder else None)
     if path.is_dir():
         return _glue(f"glue/{named_like_a_task(path)}", path)

@@ -12,28 +12,29 @@ from jaxtyping import Int64
 
 from dimscope.core.errors import UserError
 
+Labels = Int64[np.ndarray, " _sentences"]
+
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 
 
-def number_classes(
-    train: Sequence[Any], validation: Sequence[Any] = ()
-) -> tuple[tuple[str, ...], Int64[np.ndarray, " train"], Int64[np.ndarray, " validation"]]:
-    """Give the names of the classes in their order, and every sentence's class as its place therein.
+def number_classes(train: Sequence[Any], *others: Sequence[Any]) -> tuple[tuple[str, ...], list[Labels]]:
+    """Give the names of the classes in their order and, for every split, each sentence's class as its place therein.
 
     Whole numbers are ordered as numbers, be they written as 1, "1" or 1.0; everything else by name.
 
     >>> number_classes(["10", "9", "10"])
-    (('9', '10'), array([1, 0, 1]), array([], dtype=int64))
+    (('9', '10'), [array([1, 0, 1])])
 
     Raises:
-        UserError: there is a single class, a class that only validation has, or the values are real numbers.
+        UserError: there is a single class, one that the training data lack, or the values are real numbers.
     """
-    values = _meant([*train, *validation])
+    values = _meant([value for split in (train, *others) for value in split])
     classes = sorted(set(values[: len(train)]))
     _require_classes(classes, set(values[len(train) :]))
     place = {each: number for number, each in enumerate(classes)}
     labels = np.array([place[value] for value in values], np.int64)
-    return tuple(map(str, classes)), labels[: len(train)], labels[len(train) :]
+    ends = np.cumsum([len(train), *map(len, others)])
+    return tuple(map(str, classes)), np.split(labels, ends[:-1])
 
 
 def _meant(values: Sequence[Any]) -> list[Any]:
@@ -57,8 +58,8 @@ def _is_real(name: str) -> bool:
         return False
 
 
-def _require_classes(classes: Sequence[Any], validation: set[Any]) -> None:
-    unseen = [repr(each) for each in sorted(validation - set(classes))]
+def _require_classes(classes: Sequence[Any], others: set[Any]) -> None:
+    unseen = [repr(each) for each in sorted(others - set(classes))]
     if unseen:
         raise UserError(f"the validation data have classes that the training data lack: {', '.join(unseen)}")
     if len(classes) < 2:

@@ -85,6 +85,10 @@ def hub_folder(task: str) -> Path:
         UserError: the hub is not reached, and no copy lies in its cache.
     """
     wanted = [f"{task}/{split}*.parquet" for split in ("train", "validation")]
+    unreached = UserError(
+        f"cannot fetch glue/{task}: the data hub is not reached, and no copy lies in its cache. Give a folder with "
+        f"the files train and validation (or dev; TSV, Parquet or JSONL) as glue/{task}@FOLDER"
+    )
     try:
         with work(f"fetching glue/{task}", total=1) as done:
             copy = snapshot_download(
@@ -92,11 +96,12 @@ def hub_folder(task: str) -> Path:
             )
             done(1)
     except (LocalEntryNotFoundError, HfHubHTTPError) as error:
-        raise UserError(
-            f"cannot fetch glue/{task}: the data hub is not reached, and no copy lies in its cache. Give a folder "
-            f"with the files train and validation (or dev; TSV, Parquet or JSONL) as glue/{task}@FOLDER"
-        ) from error
-    return Path(copy) / task
+        raise unreached from error
+    folder = Path(copy, task)
+    # Without a network the cache's copy is given, even where only other tasks were ever fetched.
+    if not folder.is_dir():
+        raise unreached
+    return folder
 
 
 class _NoBar(tqdm):

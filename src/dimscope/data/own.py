@@ -21,7 +21,7 @@ def read_own(path: Path, options: TaskOptions) -> Labeled:
     tables = [read_table(each) for each in (path, options.validation_file) if each]
     inputs = text_columns(list(tables[0].columns), options)
     label = class_column(list(tables[0].columns), options)
-    label_names, *labels = number_classes(*(class_values(table, label) for table in tables))
-    train, *held_out = (to_split(table, inputs, numbers) for table, numbers in zip(tables, labels, strict=False))
+    label_names, labels = number_classes(*(class_values(table, label) for table in tables))
+    train, *held_out = (to_split(table, inputs, numbers) for table, numbers in zip(tables, labels, strict=True))
     notes = tuple(note for table in tables for note in table.notes)
     return Labeled(label_names, train, held_out[0] if held_out else None, notes)

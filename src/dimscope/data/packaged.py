@@ -53,7 +53,7 @@ def snippets(task: str, neutral_band: float) -> Labeled:
 def graded(rows: list[list[str]], neutral_band: float) -> Labeled:
     """Cut rows of id, score and text at score 0.
 
-    >>> graded([["1", "-2.5", "dull"], ["2", "0.1", "so so"], ["3", "3", "great"]], neutral_band=1).train.texts
+    >>> graded([["1", "-2.5", "dull"], ["2", "0.1", "so so"], ["3", "3", "great"]], neutral_band=1.0).train.texts
     ('dull', 'great')
     """
     kept = [(text, float(score)) for _, score, text in rows if abs(float(score)) >= neutral_band]

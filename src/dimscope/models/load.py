@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
@@ -12,8 +14,10 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -110,13 +114,19 @@ def load(
 
     Raises:
         UnknownName: there is no such model.
-        UserError: the files cannot be fetched or opened, hold pickles only, or lack weights of the blocks.
+        UserError: the files cannot be fetched or opened, hold pickles only, or lack weights of the blocks; or the
+            model is an encoder-decoder, or does not run on token ids and a mask alone.
     """
     source = find(source) if isinstance(source, str) else source
     place = folder(source)
     with quiet():
-        tokenizer = _tokenizer(place)
-        model = _model(place, num_labels, seeds.integer(seed, "head"), dtype)
+        with _opening("config", place):
+            _require_one_stack(AutoConfig.from_pretrained(place, trust_remote_code=False))
+        with _opening("tokenizer", place):
+            tokenizer = _tokenizer(place)
+        with _opening("model", place):
+            model = _model(place, num_labels, seeds.integer(seed, "head"), dtype)
+            is_decoder = _is_causal(model)
     if len(tokenizer) > model.config.vocab_size:
         raise UserError(
             f"{source.name!r}: the model knows {model.config.vocab_size} tokens, but its tokenizer has "
@@ -124,7 +134,7 @@ def load(
         )
     model.config.pad_token_id = tokenizer.pad_token_id
     nn.Module.to(model, device)
-    return Network(source.name, model, tokenizer, is_decoder=_is_causal(model))
+    return Network(source.name, model, tokenizer, is_decoder)
 
 
 def digest(source: ModelSource) -> str:
@@ -136,11 +146,32 @@ def digest(source: ModelSource) -> str:
     return hashlib.sha256("\n".join(f"{file.name} {sha256(file)}" for file in files).encode()).hexdigest()
 
 
-def _tokenizer(place: Path) -> PreTrainedTokenizerBase:
+@contextmanager
+def _opening(what: str, place: Path) -> Iterator[None]:
+    """Within the block, whatever damaged files or a model's own code raise becomes a refusal with its reason."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot open the tokenizer in {str(place)!r}: {error}") from error
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        # Other libraries' second lines are lists of hundreds of classes, and stacks.
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(
+            f"cannot open the {what} in {str(place)!r}: {type(error).__name__}: {reason} "
+            "Look at the files there, or take a model of another family"
+        ) from error
+
+
+def _require_one_stack(config: PretrainedConfig) -> None:
+    if config.is_encoder_decoder:
+        raise UserError(
+            f"{config.model_type} models are encoder-decoders: wanted an encoder or a decoder alone, whose blocks are "
+            "one stack. Take a model of another family"
+        )
+
+
+def _tokenizer(place: Path) -> PreTrainedTokenizerBase:
+    tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise UserError(f"the tokenizer in {str(place)!r} has neither a pad nor an end token. Give it one.")
@@ -152,18 +183,15 @@ def _model(place: Path, num_labels: int, seed: int, dtype: torch.dtype) -> PreTr
     with torch.random.fork_rng(devices=[]):
         # Only the CPU's generator: `torch.manual_seed` would set those of all devices.
         torch.default_generator.manual_seed(seed)
-        try:
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                place,
-                num_labels=num_labels,
-                dtype=dtype,
-                use_safetensors=True,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot open the model in {str(place)!r}: {error}") from error
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            place,
+            num_labels=num_labels,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
     drawn = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
     inside = f"{model.base_model_prefix}."
     lacking = sorted(key for key in drawn if key.startswith(inside) and "pooler" not in key)
@@ -177,8 +205,8 @@ def _model(place: Path, num_labels: int, seed: int, dtype: torch.dtype) -> PreTr
 
 @torch.inference_mode()
 def _is_causal(model: PreTrainedModel) -> bool:
-    """Tell whether the first token's state is blind to the last token; configs do not say it reliably."""
+    """Tell whether the first token's state is blind to those after it; configs do not say it reliably."""
     ids = torch.full((2, 8), 5, device=model.device)
-    ids[1, -1] = 6
+    ids[1, 1:] = 6
     hidden = model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
     return torch.allclose(hidden[0, 0], hidden[1, 0], atol=1e-6)

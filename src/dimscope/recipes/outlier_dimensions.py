@@ -18,6 +18,7 @@ from pydantic import Field
 from dimscope.bench import Bench
 from dimscope.core.errors import UserError
 from dimscope.core.method import Method
+from dimscope.core.processes import is_main
 from dimscope.core.progress import say, work
 from dimscope.core.provenance import RESULT_VERSION, digest, provenance
 from dimscope.core.recipe import Recipe
@@ -36,7 +37,7 @@ from dimscope.running import run
 from dimscope.scoring.over_seeds import over_seeds
 from dimscope.store.index import write_summary
 from dimscope.store.layout import Store
-from dimscope.training.processes import is_main, wait_for_all
+from dimscope.training.processes import wait_for_all
 
 RUNS_PER_BENCH = 9  # one training, three measures before and after it, persistence, ablation
 WEIGHTS = ("pretrained", "fine-tuned")
@@ -120,7 +121,7 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
             pooled = self._pooled(cells)
             stamped = replace(pooled, provenance=provenance(time.monotonic() - started))
             Store(out).save_run(KEY, self._key(), stamped)
-            _write(out, stamped)
+            self.report(out)
         wait_for_all()
 
     def report(self, out: Path) -> None:

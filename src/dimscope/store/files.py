@@ -22,14 +22,23 @@ _MARK = f".tmp-{platform.node()}-"
 
 _FULL = "no space is left on the disk. Free some and run the same command again; what is finished is kept"
 _CLOSED = "writing is not allowed there. Choose another folder"
-_CAUSES = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EACCES: _CLOSED, errno.EROFS: _CLOSED}
+_TAKEN = "a file stands where a folder is needed. Choose another folder"
+_CAUSES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _CLOSED,
+    errno.EROFS: _CLOSED,
+    errno.EEXIST: _TAKEN,
+    errno.ENOTDIR: _TAKEN,
+}
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file, making its folder if need be.
 
     Raises:
-        UserError: the disk is full or closed; whatever stood at `path` is untouched.
+        UserError: the disk is full or closed, or a file stands where a folder is needed; whatever stood at `path` is
+            untouched.
     """
     temporary = _temporary(path)
     with _telling_why(path):
@@ -56,6 +65,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file, making it and its folder if need be.
+
+    Raises:
+        UserError: the disk is full or closed, or a file stands where a folder is needed.
+    """
+    with _telling_why(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+
 @contextmanager
 def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """Give a temporary folder, which is renamed to `path` if the block ends well and removed if it does not.
@@ -64,7 +85,7 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     processes that make the same thing both end well.
 
     Raises:
-        UserError: the disk is full or closed.
+        UserError: the disk is full or closed, or a file stands where a folder is needed.
     """
     temporary = _temporary(path)
     with _telling_why(path):

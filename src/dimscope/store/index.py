@@ -53,6 +53,7 @@ def export(root: Path, by: str, format: str, to: Path) -> list[Path]:
 
     Raises:
         UnknownName: there is no such column.
+        UserError: the folder holds no finished run, or xlsx is wanted and openpyxl is not installed.
     """
     rows = numbers(root)
     if by not in rows:
@@ -68,12 +69,24 @@ def export(root: Path, by: str, format: str, to: Path) -> list[Path]:
 def _encoded(frame: pd.DataFrame, format: str) -> bytes:
     buffer = io.BytesIO()
     if format == "parquet":
-        frame.to_parquet(buffer, index=False)
+        frame.apply(_of_one_type).to_parquet(buffer, index=False)
     elif format == "xlsx":
-        frame.map(_inert).to_excel(buffer, index=False)
+        _to_excel(frame.map(_inert), buffer)
     else:
         frame.map(_inert).to_csv(buffer, index=False)
     return buffer.getvalue()
+
+
+def _of_one_type(column: pd.Series) -> pd.Series:
+    """Write everything out where numbers and words stand in one column, as Parquet wants it."""
+    return column.astype("string") if column.dtype == object else column
+
+
+def _to_excel(frame: pd.DataFrame, buffer: io.BytesIO) -> None:
+    try:
+        frame.to_excel(buffer, index=False)
+    except ImportError as error:
+        raise UserError("xlsx is written by the package openpyxl: `pip install openpyxl`, or take csv") from error
 
 
 def _inert(cell: object) -> object:

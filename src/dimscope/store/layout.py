@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dimscope.core.errors import UserError
 from dimscope.core.provenance import digest
 from dimscope.core.result import Result
 from dimscope.store.runs import load_run, save_run
@@ -38,12 +39,20 @@ class Store:
         """Give the folder of a checkpoint, there or not."""
         return self.root / "checkpoints" / key
 
+    def checkpoints(self) -> list[str]:
+        """Give the keys of all checkpoints."""
+        return sorted(path.name for path in self.root.glob("checkpoints/[!.]*"))
+
+    def has_checkpoint(self, key: str) -> bool:
+        """Tell whether there is a checkpoint of that key."""
+        return key in self.checkpoints()
+
     def load_states(self, about: Mapping[str, Any]) -> States | None:
-        """Give stored states, or None where there are none or a shard is damaged."""
-        folder = self.states(about)
-        if not (folder / "manifest.json").exists():
+        """Give stored states, or None where there are none or they are damaged."""
+        try:
+            states = open_states(self.states(about))
+        except UserError:
             return None
-        states = open_states(folder)
         return states if states.is_intact() else None
 
     def save_states(self, about: Mapping[str, Any], states: np.ndarray) -> States:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from dimscope.core.result import SCHEMA, Array, Number, Result
@@ -31,22 +32,11 @@ def save_run(folder: Path, result: Result) -> None:
 
 
 def load_run(folder: Path) -> Result | None:
-    """Open a run, or give None where there is none."""
-    if not (folder / "result.json").exists():
+    """Open a run, or give None where there is none, or a damaged one."""
+    try:
+        return _opened(folder)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
-    header, asked, provenance = (_read(folder / f"{part}.json") for part in ("result", "settings", "provenance"))
-    values = load_file(folder / "arrays.safetensors")
-    return Result(
-        numbers=numbers_from_json(header["numbers"]),
-        arrays={name: _array(values[name], about) for name, about in header["arrays"].items()},
-        notes=tuple(header["notes"]),
-        checkpoint=header["checkpoint"],
-        method=header["method"],
-        sources=tuple(header["sources"]),
-        settings=asked["settings"],
-        bench=asked["bench"],
-        provenance=provenance,
-    )
 
 
 def numbers_to_json(numbers: Sequence[Number]) -> list[dict[str, Any]]:
@@ -66,6 +56,22 @@ def numbers_from_json(rows: Sequence[Mapping[str, Any]]) -> list[Number]:
         )
         for row in rows
     ]
+
+
+def _opened(folder: Path) -> Result:
+    header, asked, provenance = (_read(folder / f"{part}.json") for part in ("result", "settings", "provenance"))
+    values = load_file(folder / "arrays.safetensors")
+    return Result(
+        numbers=numbers_from_json(header["numbers"]),
+        arrays={name: _array(values[name], about) for name, about in header["arrays"].items()},
+        notes=tuple(header["notes"]),
+        checkpoint=header["checkpoint"],
+        method=header["method"],
+        sources=tuple(header["sources"]),
+        settings=asked["settings"],
+        bench=asked["bench"],
+        provenance=provenance,
+    )
 
 
 def _header(result: Result) -> dict[str, Any]:

@@ -85,23 +85,29 @@ def open_states(folder: Path | str) -> States:
     """Open stored states, reading only their manifest.
 
     Raises:
-        UserError: the folder holds no states.
+        UserError: the folder holds no states, or its manifest is damaged.
     """
     path = Path(folder) / "manifest.json"
-    if not path.exists():
+    if not path.is_file():
         raise UserError(f"wanted a folder of states (with a manifest.json), found none at {folder}")
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    return States(Path(folder), manifest["about"], manifest["num_dims"], tuple(manifest["shards"]))
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return States(Path(folder), manifest["about"], manifest["num_dims"], tuple(manifest["shards"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: take the states again") from error
 
 
 def average(several: Sequence[States]) -> Float32[np.ndarray, "sentences dims"]:
     """Average states of the same sentences, taken under several seeds, sentence by sentence, a shard at a time.
 
     Raises:
-        UserError: there are none, or they are not of the same sentences at the same site.
+        UserError: there are none, one is damaged, or they are not of the same sentences at the same site.
     """
     if not several:
         raise UserError("wanted at least one folder of states to average, got none")
+    damaged = [str(each.folder) for each in several if not each.is_intact()]
+    if damaged:
+        raise UserError(f"shards are missing or damaged in {', '.join(damaged)}: take these states again")
     differing = {str([each.shape, *(each.about.get(name) for name in _SAME_WHEN_AVERAGED)]) for each in several}
     if len(differing) > 1:
         raise UserError(

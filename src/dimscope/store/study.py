@@ -31,10 +31,13 @@ def open_study(out: Path) -> tuple[str, dict[str, Any]]:
     """Give the recipe's name and settings.
 
     Raises:
-        UserError: there is no study.
+        UserError: there is no study, or its study.json is damaged.
     """
     path = out / "study.json"
-    if not path.exists():
+    if not path.is_file():
         raise UserError(f"wanted the folder of a study (with a study.json), found none at {out}")
-    study = json.loads(path.read_text(encoding="utf-8"))
-    return study["recipe"], study["settings"]
+    try:
+        study = json.loads(path.read_text(encoding="utf-8"))
+        return study["recipe"], study["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: remove it and run `dimscope reproduce` with the same words") from error

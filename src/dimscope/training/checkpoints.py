@@ -1,17 +1,27 @@
-"""Checkpoints in Hugging Face's own layout, reopened and compared before they count."""
+"""Checkpoints in Hugging Face's own layout, reopened and compared before they count.
+
+Beside its files lies dimscope.json, which tells what the checkpoint is of and the hash of every file.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 
+from dimscope.core.errors import UserError
 from dimscope.models.catalogue import find
 from dimscope.models.classify import classify
 from dimscope.models.load import Network, load
-from dimscope.store.files import new_folder, write_json
+from dimscope.models.quiet import quiet
+from dimscope.store.files import new_folder, sha256, write_json
+
+_ABOUT = "dimscope.json"
+_CLASSIFIER = "ForSequenceClassification"
 
 LARGEST_DIFFERENCE = 1e-5
 """How far, relative to the largest logit, a reopened checkpoint's logits may be from those of the trained network."""
@@ -33,11 +43,46 @@ def save_checkpoint(
     """
     network.model.config.id2label = dict(enumerate(label_names))
     network.model.config.label2id = {name: label for label, name in enumerate(label_names)}
-    with new_folder(folder, replace=True) as new:
+    with quiet(), new_folder(folder, replace=True) as new:
         network.model.save_pretrained(new)
         network.tokenizer.save_pretrained(new)
-        write_json(new / "dimscope.json", dict(about))
+        hashes = {path.name: sha256(path) for path in sorted(new.iterdir())}
+        write_json(new / _ABOUT, {**about, "sha256": hashes})
         _require_same_logits(network, new, probe)
+
+
+def is_intact(folder: Path) -> bool:
+    """Tell whether a checkpoint of ours is there with all its files as they were written."""
+    try:
+        hashes = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["sha256"]
+        return all(sha256(folder / name) == expected for name, expected in hashes.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def require_classifier(folder: Path, num_classes: int) -> None:
+    """Refuse what is no fine-tuned classifier for so many classes, so that no head is drawn at random in its place.
+
+    Raises:
+        UserError: it has no classifier, or one for another number of classes; or a file of ours is damaged.
+    """
+    if (folder / _ABOUT).exists() and not is_intact(folder):
+        raise UserError(f"the checkpoint {folder} is damaged: remove it and run the same fine-tuning again")
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot open the config of the checkpoint {folder}: {error}") from error
+    kinds = config.architectures or ["none"]
+    if not kinds[0].endswith(_CLASSIFIER):
+        raise UserError(
+            f"the checkpoint {folder} brings no classifier: wanted a fine-tuned model (…{_CLASSIFIER}), "
+            f"got {kinds[0]}. Make one with `dimscope run finetune/full`"
+        )
+    if config.num_labels != num_classes:
+        raise UserError(
+            f"the checkpoint {folder} tells {config.num_labels} classes apart, but the task has {num_classes}: "
+            "take a checkpoint that was trained on the same classes"
+        )
 
 
 def _require_same_logits(network: Network, folder: Path, probe: Mapping[str, torch.Tensor]) -> None:

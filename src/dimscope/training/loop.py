@@ -86,8 +86,8 @@ class _Trainer:
     """The optimizer step: what accelerate has prepared, and the schedule."""
 
     def __init__(self, network: Network, settings: TrainingSettings, num_steps: int) -> None:
-        mixed_precision = "bf16" if settings.precision == "bfloat16" else "no"
-        self.accelerator = Accelerator(mixed_precision=mixed_precision, cpu=network.device.type == "cpu")
+        # accelerate's own mixed precision is fixed for the whole process; ours is a setting of each training.
+        self.accelerator = Accelerator(mixed_precision="no", cpu=network.device.type == "cpu")
         self._network, self._settings = network, settings
         self._parameters = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
@@ -95,7 +95,9 @@ class _Trainer:
         )
         num_warmup = round(settings.warmup_fraction * num_steps)
         self._schedule = get_scheduler(_SCHEDULES[settings.schedule], optimizer, num_warmup, num_steps)
-        self._classifier, self._optimizer = self.accelerator.prepare(_Classifier(network), optimizer)
+        self._classifier, self._optimizer = self.accelerator.prepare(
+            _Classifier(network, settings.precision == "bfloat16"), optimizer
+        )
 
     def parts(self, data: TrainingSet, batch: np.ndarray) -> Iterator[_Part]:
         """Give this process's share of a batch. Every process gets equally many parts, so that none waits for ever."""
@@ -131,16 +133,18 @@ class _Trainer:
 
 
 class _Classifier(nn.Module):
-    """The network as one module, so that what wraps it (several processes, autocast) sees the whole forward."""
+    """The network as one module, so that what wraps it for several processes sees the whole forward."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, in_bfloat16: bool) -> None:
         super().__init__()
         self.model = network.model
         self._network = network
+        self._in_bfloat16 = in_bfloat16
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Give the logits [batch, classes]."""
-        return classify(self._network, inputs)
+        with torch.autocast(self._network.device.type, torch.bfloat16, enabled=self._in_bfloat16):
+            return classify(self._network, inputs)
 
 
 @contextmanager

@@ -1,15 +1,10 @@
-"""Which of several processes this one is (`accelerate launch`, `torchrun`); alone, it is the main one."""
+"""Where several processes (`accelerate launch`, `torchrun`) wait for each other."""
 
 from __future__ import annotations
 
 import os
 
 from accelerate import PartialState
-
-
-def is_main() -> bool:
-    """Tell whether this process is the one that writes files."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 def wait_for_all() -> None:

@@ -14,12 +14,13 @@ import torch
 
 from dimscope.core.bench import Bench
 from dimscope.core.method import Method
+from dimscope.core.processes import is_main
 from dimscope.core.progress import say
 from dimscope.core.result import Array, Number, Result
 from dimscope.scoring.classification import majority, scores
 from dimscope.training.loop import TrainingSet, train
 from dimscope.training.precision import native_precision
-from dimscope.training.processes import is_main, wait_for_all
+from dimscope.training.processes import wait_for_all
 from dimscope.training.settings import TrainingSettings
 
 

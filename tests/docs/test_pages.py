@@ -1,0 +1,67 @@
+"""What the pages say is there: every relative link, and every command with its flags."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+
+from dimscope.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
+    if "_build" not in path.parts
+)
+LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+COMMAND = re.compile(r"(?:^|\.venv/bin/|-m )dimscope(?:\.cli\.main)? (.+)")
+WORDS_FOR_THE_READER = re.compile(r"\[[^\]]*\]|#.*")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_relative_link_leads_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    broken = [target for target in LINK.findall(text) if not ((ROOT / page).parent / target).exists()]
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_exists_with_its_flags(page, blocks, monkeypatch):
+    # Commands that name a method or a recipe hand their words on by a call: that one is to parse too, and not to run.
+    monkeypatch.setattr(App, "__call__", _parse)
+    for command in (each for block in blocks(page, "") for each in _commands(block)):
+        function, bound, _ = _parse(app, shlex.split(command))
+        if function.__name__ == "dispatch":
+            function(*bound.args)
+
+
+def test_a_command_with_an_unknown_flag_is_found():
+    with pytest.raises(Exception, match="--no-such-flag"):
+        _parse(app, ["list", "models", "--no-such-flag"])
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_the_readme_starts_with_targets_that_make_has(target, blocks):
+    assert f"make {target} " in blocks("README.md", "")[0]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_readme_names_the_programs_that_it_needs():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(word in text for word in ("Python 3.11", "git", "make"))
+    assert shutil.which("make")
+
+
+def _parse(parser, words, **_):
+    return parser.parse_args(words, exit_on_error=False, print_error=False)
+
+
+def _commands(block):
+    """The words behind `dimscope`; several commands of one line stand well apart."""
+    for line in WORDS_FOR_THE_READER.sub("", block).splitlines():
+        for part in re.split(r"\s{3,}", line):
+            if found := COMMAND.search(part.strip()):
+                yield found[1]
