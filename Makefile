@@ -19,7 +19,7 @@ demo: install
 	$(BIN)/dimscope reproduce outlier_dimensions --models minilm --tasks movie_reviews --seeds 1 2 --limit 2000 --out demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow'
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
@@ -28,7 +28,8 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/architecture tests/docs
+	$(BIN)/python -m pytest -m 'not slow' tests/architecture tests/docs
+	$(MAKE) docs
 
 format: install
 	$(BIN)/ruff format .

@@ -4,28 +4,29 @@ import dimscope as ds
 
 MODEL, TASK, OUT = "minilm", "movie_reviews", "quickstart"
 
-# A bench is what is studied. The limit keeps this to a minute or two; leave it out for all sentences.
+# A bench is what is studied. Leave out the limit to study all sentences.
 bench = ds.Bench(MODEL, TASK, seed=1, limit=1000, out=OUT)
 
 # Which dimensions vary at least 5 times as much as the average one?
 before = ds.run("measure/outlier_dimensions", bench, factor=5.0)
-print(f"before: {before.value('num_outlier_dims'):.0f} outlier dimensions")
+print("outlier dimensions before:", before.value("num_outlier_dims"))
 
 # What is finished is kept in OUT: run the script again, and this line takes no time.
 trained = ds.run("finetune/full", bench, epochs=1)
-print(f"fine-tuned: {trained.value('accuracy'):.3f} of the held-out sentences are classified rightly")
+print("accuracy on held-out sentences:", trained.value("accuracy"))
 
 # The same bench, standing on the checkpoint.
 tuned = bench.finetuned(trained.checkpoint)
 after = ds.run("measure/outlier_dimensions", tuned)
-print(f"after: {after.value('num_outlier_dims'):.0f}; dimension {after.value('principal_dim'):.0f} varies most")
+print("outlier dimensions after:", after.value("num_outlier_dims"))
+print("the widest dimension:", after.value("principal_dim"))
 
 # How much of the task does one dimension do? The controls are rows of the same table.
-table = ds.run("measure/one_dimension", tuned).to_pandas()
-columns = ["classifier", "rule", "value", "low", "high"]
-print(table.loc[table["name"] == "accuracy", columns].round(3).fillna("").to_string(index=False))
+table = ds.run("measure/one_dimension", tuned).to_pandas().query("name == 'accuracy'")
+print(table[["classifier", "rule", "value", "low", "high"]].round(3).to_string(index=False))
 
-# States are NumPy arrays, and the 1-D classifier is scikit-learn's kind, so that the next question is yours.
-states, labels = ({split: take(split) for split in ("train", "validation")} for take in (tuned.states, tuned.labels))
-classifier = ds.OneDimensionClassifier(dim="max_variance").fit(states["train"], labels["train"])
-print(f"dimension {classifier.dim_} alone: {classifier.score(states['validation'], labels['validation']):.3f}")
+# States are NumPy arrays and the classifier is scikit-learn's kind: the next question is yours.
+classifier = ds.OneDimensionClassifier(dim="max_variance")
+classifier.fit(tuned.states("train"), tuned.labels("train"))
+accuracy = classifier.score(tuned.states("validation"), tuned.labels("validation"))
+print(f"dimension {classifier.dim_} alone: {accuracy:.3f}")

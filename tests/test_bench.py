@@ -84,3 +84,15 @@ def test_unknown_names_are_told(reviews):
         Bench("minlm", reviews)
     with pytest.raises(UnknownName, match="Did you mean 'movie_reviews'"):
         Bench("tiny/bert", "movie_review")
+
+
+def test_a_task_that_is_read_takes_no_more_options(reviews):
+    with pytest.raises(UserError, match="limit would be ignored"):
+        Bench("tiny/bert", reviews, limit=3)
+
+
+def test_what_is_released_is_found_again(bench):
+    states = bench.states("train")
+    bench.release()
+    assert "network" not in vars(bench)
+    np.testing.assert_array_equal(bench.states("train"), states)

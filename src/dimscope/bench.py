@@ -63,7 +63,7 @@ class Bench:
     ) -> None:
         self.source = find(model)
         self.options = TaskOptions(**options)
-        self.task = task if isinstance(task, Task) else load_task(task, self.options)
+        self.task = _as_asked(task, options) if isinstance(task, Task) else load_task(task, self.options)
         self.seed = seed
         self.device = device_named(device)
         self.store = Store(Path(out) if out else cache_folder() / "store")
@@ -116,10 +116,15 @@ class Bench:
         source = self.source
         if self.checkpoint:
             source = self._checkpoint_source(self.checkpoint)
-            require_classifier(Path(source.location), len(self.task.label_names))
+            require_classifier(Path(source.location), self.spec["model"], len(self.task.label_names))
         network = load(source, len(self.task.label_names), self.seed, str(self.device))
         check(network)
         return network
+
+    def release(self) -> None:
+        """Let go of the network and the states in memory; both are found again when they are asked for."""
+        self.__dict__.pop("network", None)
+        self._states.clear()
 
     @property
     def label_names(self) -> list[str]:
@@ -233,7 +238,7 @@ class Bench:
             device=self.device.type,
             out=self.store.root,
             checkpoint=checkpoint,
-            **self.options.model_dump(),
+            max_length=self.options.max_length,
         )
 
     def _checkpoint_source(self, checkpoint: str) -> ModelSource:
@@ -262,3 +267,11 @@ def device_named(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("the device 'cuda' was asked for, but torch sees no GPU here: use 'cpu' or 'auto'")
     return torch.device(name)
+
+
+def _as_asked(task: Task, options: Mapping[str, Any]) -> Task:
+    """Refuse what would be ignored: a task that is read already cannot be read otherwise."""
+    ignored = sorted(set(options) - {"max_length"})
+    if ignored:
+        raise UserError(f"the task {task.name!r} is read already, so {', '.join(ignored)} would be ignored: leave that out")
+    return task

@@ -69,8 +69,8 @@ def rounding_is_small(network: Network) -> str:
     ids = random_ids(network)
     batches = [(np.arange(len(ids)), {"input_ids": ids, "attention_mask": torch.ones_like(ids)})]
     double = replace(network, model=copy.deepcopy(network.model).double())
-    pair = ([states(each, batches)["final"]] for each in (double, network))
-    return told(require_close(*pair, "states in float64 and float32", LARGEST_ROUNDING))
+    exact, rounded = (states(each, batches)["final"] for each in (double, network))
+    return told(require_close(exact, rounded, "states in float64 and float32", LARGEST_ROUNDING))
 
 
 @checking("training lowers the loss")

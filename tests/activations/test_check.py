@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.modeling_outputs import BaseModelOutput
 
-from dimscope.activations.check import check
+from dimscope.activations.check import check, checking, mask_decides, padding_changes_nothing
 from dimscope.core.errors import UserError
 from dimscope.models.families import FAMILIES
 from dimscope.models.load import Network, load
@@ -50,6 +50,28 @@ def test_positions_that_depend_on_the_padding_are_found(tiny_network: Callable[[
     blind.__dict__["accepts"] = network.accepts - {"position_ids"}
     with pytest.raises(UserError, match="padding on the left differ"):
         check(blind)
+
+
+def test_a_model_that_goes_by_the_pad_id_is_found(tiny_network: Callable[[str], Network]):
+    network = tiny_network("gpt2")
+    model = copy.deepcopy(network.model)
+
+    def by_pad_id(module, args, inputs):
+        return args, {**inputs, "attention_mask": (inputs["input_ids"] != network.pad_id).long()}
+
+    model.base_model.register_forward_pre_hook(by_pad_id, with_kwargs=True)
+    assert padding_changes_nothing(replace(network, model=model)).holds
+    assert not mask_decides(replace(network, model=model)).holds
+    with pytest.raises(UserError, match="the mask decides, not the pad id: a state alone and with token"):
+        check(replace(network, model=model))
+
+
+def test_whatever_the_models_own_code_raises_is_the_reason():
+    @checking("runs")
+    def run() -> str:
+        raise IndexError("index out of range")
+
+    assert (run().holds, run().detail) == (False, "IndexError: index out of range")
 
 
 def test_a_classifier_that_reads_another_token_is_found(tiny_network: Callable[[str], Network]):

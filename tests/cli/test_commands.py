@@ -103,6 +103,8 @@ def test_query_answers_as_csv(dimscope, finished):
     ("format", "read"), [("csv", pd.read_csv), ("xlsx", pd.read_excel), ("parquet", pd.read_parquet)]
 )
 def test_export_writes_a_file_for_each_value(dimscope, finished, tmp_path, format, read):
+    if format == "xlsx":
+        pytest.importorskip("openpyxl")
     folder, _ = finished
     ran = dimscope(f"export study --by weights --format {format} --to {tmp_path}", folder)
     assert ran.out.split() == [str(tmp_path / f"{weights}.{format}") for weights in ("fine-tuned", "pretrained")]
@@ -136,7 +138,7 @@ def test_list_names_all(dimscope, tmp_path):
 
 HELPS = [
     *("", "run", "reproduce", "states", "states take", "states average", "states show"),
-    *("list", "get", "report", "query", "export"),
+    *("list", "get", "check", "report", "query", "export"),
     *(f"run {name}" for name in methods()),
     *(f"reproduce {name}" for name in recipes()),
 ]

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-FILE = re.compile(r"\*\*`(?P<path>[\w/.]+)`\*\*\n\n(?P<fence>`{3,})\w+\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(
+    r"\*\*`(?P<path>[\w/.]+)`\*\*\n\n(?P<fence>`{3,})\w+\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL
+)
 COPIED = ("src", "tests/conftest.py", "tests/methods/test_contract.py", "tests/architecture", "docs", "pyproject.toml")
 
 
@@ -58,4 +60,6 @@ def test_its_tests_pass_and_the_contract_holds(tree):
 
 def test_its_code_is_in_the_house_style(tree):
     python(tree, "-m", "ruff", "check", "src/dimscope/methods/measure/anisotropy.py", "tests/methods/measure")
-    python(tree, "-m", "ruff", "format", "--check", "src/dimscope/methods/measure/anisotropy.py", "tests/methods/measure")
+    python(
+        tree, "-m", "ruff", "format", "--check", "src/dimscope/methods/measure/anisotropy.py", "tests/methods/measure"
+    )

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cyclopts import App
+from cyclopts import App, UnknownOptionError
 
 from dimscope.cli.main import app
 
@@ -33,14 +33,19 @@ def test_every_command_exists_with_its_flags(page, blocks, monkeypatch):
     # Commands that name a method or a recipe hand their words on by a call: that one is to parse too, and not to run.
     monkeypatch.setattr(App, "__call__", _parse)
     for command in (each for block in blocks(page, "") for each in _commands(block)):
-        function, bound, _ = _parse(app, shlex.split(command))
-        if function.__name__ == "dispatch":
-            function(*bound.args)
+        _parse_to_the_end(command)
 
 
-def test_a_command_with_an_unknown_flag_is_found():
-    with pytest.raises(Exception, match="--no-such-flag"):
-        _parse(app, ["list", "models", "--no-such-flag"])
+@pytest.mark.parametrize("command", ["list models", "run finetune/full", "reproduce outlier_dimensions"])
+def test_a_command_with_an_unknown_flag_is_found(command, monkeypatch):
+    monkeypatch.setattr(App, "__call__", _parse)
+    with pytest.raises(UnknownOptionError, match="--no-such-flag"):
+        _parse_to_the_end(f"{command} --no-such-flag 1 --model m --task t --out o")
+
+
+def test_the_readme_shows_every_command(blocks):
+    shown = {each.split()[0] for block in blocks("README.md", "") for each in _commands(block)}
+    assert shown == {name for name in app if not name.startswith("-")}
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])
@@ -53,6 +58,12 @@ def test_the_readme_names_the_programs_that_it_needs():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert all(word in text for word in ("Python 3.11", "git", "make"))
     assert shutil.which("make")
+
+
+def _parse_to_the_end(command):
+    function, bound, _ = _parse(app, shlex.split(command))
+    if function.__name__ == "dispatch":
+        function(*bound.args)
 
 
 def _parse(parser, words, **_):

@@ -13,12 +13,17 @@ def on_tiny_bert(code, csv):
     return named
 
 
+def one_dimension(printed):
+    """The accuracy of the principal dimension, as the table has it."""
+    (value,) = re.findall(r"principal dimension +exact +(\S+)", printed)
+    return float(value)
+
+
 def test_the_readme_quickstart_runs(blocks, reviews_csv, tmp_path, monkeypatch, capsys):
     (code,) = blocks("README.md", "python")
     monkeypatch.chdir(tmp_path)
     exec(compile(on_tiny_bert(code, reviews_csv), "README.md", "exec"), {})
-    printed = capsys.readouterr().out
-    assert "principal dimension" in printed
+    assert 0 < one_dimension(capsys.readouterr().out) <= 1
     assert (tmp_path / "study" / "checkpoints").is_dir()
 
 
@@ -29,9 +34,7 @@ def test_the_quickstart_runs(root, reviews_csv, tmp_path, monkeypatch, capsys):
     runpy.run_path(str(script))
     printed = capsys.readouterr().out
     # Two ways to one number: the row of the method's table, and the estimator.
-    (in_table,) = re.findall(r"principal dimension exact +(\S+)", printed)
-    (estimated,) = re.findall(r"alone: (\S+)", printed)
-    assert float(in_table) == float(estimated)
+    assert f"alone: {one_dimension(printed):.3f}" in printed
 
 
 @pytest.mark.slow
@@ -39,8 +42,5 @@ def test_the_quickstart_runs(root, reviews_csv, tmp_path, monkeypatch, capsys):
 def test_the_quickstart_prints_what_its_page_says(root, blocks, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(root / "docs" / "quickstart.py"))
-    promised, printed = (
-        [re.findall(r"principal dimension exact +(\S+)", text) for text in texts]
-        for texts in (blocks("docs/quickstart.md", "")[:1], [capsys.readouterr().out])
-    )
-    assert float(printed[0][0]) == pytest.approx(float(promised[0][0]), abs=0.05)
+    promised = blocks("docs/quickstart.md", "")[0]
+    assert one_dimension(capsys.readouterr().out) == pytest.approx(one_dimension(promised), abs=0.05)

@@ -94,7 +94,6 @@ def test_an_unfinished_study_has_no_page(tmp_path):
         OutlierDimensionsStudy().report(tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", PAPER)
 def test_every_family_of_the_paper_goes_through_the_study(family, file, tmp_path):
     recipe = OutlierDimensionsStudy(models=(f"tiny/{family}",), tasks=(str(file),), **{**SMALL, "seeds": (1,)})

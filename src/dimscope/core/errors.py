@@ -8,6 +8,16 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 
+_WORDINGS = {
+    "too_short": "wanted at least one",
+    "string_too_short": "wanted a name",
+    "extra_forbidden": "there is no such setting",
+    "int_parsing": "wanted a whole number",
+    "float_parsing": "wanted a number",
+}
+"""What pydantic says with words that are no user's."""
+
+
 class UserError(ValueError):
     """Something that the user can put right. The command line prints it without a traceback and exits with 2."""
 
@@ -36,5 +46,10 @@ def _nearest(name: str, known: list[str]) -> str:
 
 def explain(error: ValidationError) -> str:
     """Put what pydantic found wrong into one line: which setting, what is wanted, what came."""
-    wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}, got {each['input']!r}" for each in error.errors())
+    wrong = (
+        f"{'.'.join(map(str, each['loc']))}: {_WORDINGS.get(each['type'], each['msg'])}, got {each['input']!r}"
+        for each in error.errors()
+        # A list with a wrong member is also told to be too short.
+        if not (each["type"] == "too_short" and each["input"])
+    )
     return "; ".join(wrong)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # pandas comes with it, and methods are listed without
 class Settings(BaseModel):
     """Named values with a range, a default and one sentence each; frozen; a name that it does not have is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Method(Settings, ABC):

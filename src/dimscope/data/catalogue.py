@@ -75,7 +75,7 @@ def _find(name: str, options: TaskOptions) -> _Source:
         return _Source(name, read, {"validation_fraction", "neutral_band"})
     if alias in _FOLDERS and alias.startswith("glue/"):
         return _glue(alias, Path(folder) if folder else None)
-    if path.is_dir():
+    if name and path.is_dir():
         return _glue(f"glue/{named_like_a_task(path)}", path)
     if path.suffix.lower() in SUFFIXES or path.is_file():
         own = {"text_column", "pair_column", "label_column"}

@@ -24,11 +24,11 @@ class TaskOptions(Settings):
     """Share of the sentences that is held out where the data have no validation split of their own."""
     neutral_band: float = Field(0.0, ge=0)
     """Graded tasks: sentences rated nearer to 0 than this are left out."""
-    text_column: str | None = None
+    text_column: str | None = Field(None, min_length=1)
     """Own files: the column of the text."""
-    pair_column: str | None = None
+    pair_column: str | None = Field(None, min_length=1)
     """Own files: the column of the second text, for sentence pairs."""
-    label_column: str | None = None
+    label_column: str | None = Field(None, min_length=1)
     """Own files: the column of the class."""
     validation_file: Path | None = None
     """Own files: a second file, to be held out."""

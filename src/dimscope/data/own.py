@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dimscope.core.errors import UserError
 from dimscope.data.classes import number_classes
 from dimscope.data.columns import class_column, class_values, text_columns, to_split
 from dimscope.data.files import read_table
@@ -21,6 +22,8 @@ def read_own(path: Path, options: TaskOptions) -> Labeled:
     tables = [read_table(each) for each in (path, options.validation_file) if each]
     inputs = text_columns(list(tables[0].columns), options)
     label = class_column(list(tables[0].columns), options)
+    if label in inputs:
+        raise UserError(f"the column {label!r} cannot hold both text and class: choose two columns")
     label_names, labels = number_classes(*(class_values(table, label) for table in tables))
     train, *held_out = (to_split(table, inputs, numbers) for table, numbers in zip(tables, labels, strict=True))
     notes = tuple(note for table in tables for note in table.notes)

@@ -74,7 +74,7 @@ def find(name: str) -> ModelSource:
     """
     if name in _CATALOGUE:
         return _CATALOGUE[name]
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return _folder(name)
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) and not name.startswith("tiny/"):
         return ModelSource(name, "hub", name)

@@ -172,6 +172,8 @@ def _require_one_stack(config: PretrainedConfig) -> None:
 
 def _tokenizer(place: Path) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise UserError(f"{str(place)!r} holds no tokenizer. Put the model's own (tokenizer.json) into the folder")
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise UserError(f"the tokenizer in {str(place)!r} has neither a pad nor an end token. Give it one.")

@@ -8,12 +8,13 @@ recovered, so the qualitative claims are what the page compares with, and every 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from dimscope.bench import Bench
 from dimscope.core.errors import UserError
@@ -90,7 +91,7 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
     """Aliases (see `dimscope list models`), hub ids, or local folders."""
     tasks: tuple[str, ...] = Field(("movie_reviews",), min_length=1)
     """Aliases (see `dimscope list tasks`), glue/<name>, or files."""
-    seeds: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field((1, 2, 3, 4), min_length=1)
     """Every model is fine-tuned once per seed."""
     device: str = "auto"
     """cpu, cuda, or auto: the GPU if there is one."""
@@ -111,6 +112,7 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
         """Run every method on every bench, pool over seeds, write summary, tables and page."""
         started = time.monotonic()
         cells = [Cell(self._benches(model, task, out)) for task in self.tasks for model in self.models]
+        _require_distinct(cells)
         with work("the whole study", sum(len(cell.benches) for cell in cells) * RUNS_PER_BENCH) as done:
             for cell in cells:
                 for bench in cell.benches:
@@ -138,7 +140,8 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
     def _benches(self, model: str, task: str, out: Path) -> list[Bench]:
         options = {name: getattr(self, name) for name in TaskOptions.model_fields}
         loaded = load_task(task, TaskOptions(**options))
-        return [Bench(model, loaded, seed=seed, device=self.device, out=out, **options) for seed in self.seeds]
+        shared = {"device": self.device, "out": out, "max_length": self.max_length}
+        return [Bench(model, loaded, seed=seed, **shared) for seed in self.seeds]
 
     def _runs(self, bench: Bench) -> Iterator[Result]:
         """Fine-tune, then measure before and after."""
@@ -150,6 +153,8 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
             yield from (run(method, each) for method in measures)
         yield run(self.persistence, tuned)
         yield run(self.ablation, tuned)
+        # One network in memory at a time, however many seeds there are.
+        bench.release()
 
     def _pooled(self, cells: Sequence[Cell]) -> Result:
         """Every number of every run, their averages over seeds, and what only several benches together can tell."""
@@ -211,6 +216,16 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
 
     def _key(self) -> str:
         return digest({"settings": self.model_dump(mode="json"), "result_version": RESULT_VERSION})
+
+
+def _require_distinct(cells: Sequence[Cell]) -> None:
+    """Refuse benches whose numbers would stand at one place."""
+    names = [f"{cell.name}, seed {bench.seed}" for cell in cells for bench in cell.benches]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise UserError(
+            f"{repeated[0]} would be there twice: name every model, task and seed once, and give files different names"
+        )
 
 
 def _write(out: Path, pooled: Result) -> None:

@@ -43,7 +43,10 @@ def query(root: Path, sql: str) -> pd.DataFrame:
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
         connection.register("numbers", numbers(root))
         try:
-            return connection.sql(sql).df()
+            answer = connection.sql(sql)
+            if answer is None:
+                raise UserError(f"wanted a question that has an answer, such as SELECT * FROM numbers, got {sql!r}")
+            return answer.df()
         except duckdb.Error as error:
             raise UserError(f"the question could not be answered: {error}") from error
 

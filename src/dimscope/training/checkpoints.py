@@ -54,20 +54,25 @@ def save_checkpoint(
 def is_intact(folder: Path) -> bool:
     """Tell whether a checkpoint of ours is there with all its files as they were written."""
     try:
-        hashes = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["sha256"]
-        return all(sha256(folder / name) == expected for name, expected in hashes.items())
+        return all(sha256(folder / name) == expected for name, expected in _about(folder)["sha256"].items())
     except (OSError, ValueError, KeyError):
         return False
 
 
-def require_classifier(folder: Path, num_classes: int) -> None:
+def require_classifier(folder: Path, model: Mapping[str, Any], num_classes: int) -> None:
     """Refuse what is no fine-tuned classifier for so many classes, so that no head is drawn at random in its place.
 
+    `model` is the name and digest of the model that it should have been made from; only checkpoints of ours tell.
+
     Raises:
-        UserError: it has no classifier, or one for another number of classes; or a file of ours is damaged.
+        UserError: it has no classifier, one for another number of classes, was made from another model, or is damaged.
     """
-    if (folder / _ABOUT).exists() and not is_intact(folder):
-        raise UserError(f"the checkpoint {folder} is damaged: remove it and run the same fine-tuning again")
+    if (folder / _ABOUT).exists():
+        if not is_intact(folder):
+            raise UserError(f"the checkpoint {folder} is damaged: remove it and run the same fine-tuning again")
+        origin = _about(folder)["bench"]["model"]
+        if origin["digest"] != model["digest"]:
+            raise UserError(f"the checkpoint {folder} was made from {origin['name']}, not from {model['name']}")
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -83,6 +88,11 @@ def require_classifier(folder: Path, num_classes: int) -> None:
             f"the checkpoint {folder} tells {config.num_labels} classes apart, but the task has {num_classes}: "
             "take a checkpoint that was trained on the same classes"
         )
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+    return about
 
 
 def _require_same_logits(network: Network, folder: Path, probe: Mapping[str, torch.Tensor]) -> None:
