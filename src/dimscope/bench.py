@@ -74,7 +74,7 @@ class Bench:
 
     @cached_property
     def spec(self) -> Mapping[str, Any]:
-        """What the bench is, in JSON: equal specs give equal numbers."""
+        """What the bench is, in JSON. Equal specs give equal numbers."""
         return {
             "model": {"name": self.source.name, "digest": digest(self.source)},
             "task": {

@@ -16,7 +16,7 @@ class Bench(Protocol):
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """What the bench is, in JSON: equal specs give equal numbers."""
+        """What the bench is, in JSON. Equal specs give equal numbers."""
 
     @property
     def where(self) -> Mapping[str, str | int]:

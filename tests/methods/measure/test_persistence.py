@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from dimscope.core.errors import UserError
 from dimscope.methods.measure.persistence import Persistence, compare, overlap
@@ -19,6 +20,16 @@ def test_what_stays_and_what_goes_is_counted(planted):
         [3, 40, 51, 52],
         [3, 17, 40],
     ]
+
+
+def test_the_rank_of_variances_is_spearmans(planted):
+    bench = planted(loud=(3, 17, 40))
+    bench._before = planted(loud=(3, 40, 51, 52), tuned=False, seed=1)._states
+    result = Persistence().run(bench)
+    before, after = (states["train"].astype(np.float64).var(axis=0) for states in (bench._before, bench._states))
+    assert result.value("variance_rank_correlation") == pytest.approx(stats.spearmanr(before, after).statistic)
+    assert result.value("principal_dim_before") == before.argmax()
+    assert result.value("principal_dim_after") == after.argmax()
 
 
 def test_a_bench_without_checkpoint_is_told_what_to_do(planted):

@@ -10,12 +10,12 @@ from permuted labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
 from dimscope.core import seeds
@@ -27,8 +27,6 @@ from dimscope.numerics.outliers import principal_dim
 from dimscope.numerics.resampling import spearman_permutation
 from dimscope.numerics.thresholds import Rules, exact_thresholds, grid_thresholds
 from dimscope.scoring.classification import accuracy, majority
-
-RULES = {"exact": exact_thresholds, "grid": grid_thresholds}
 
 
 class OneDimension(Method):
@@ -49,118 +47,114 @@ class OneDimension(Method):
 
     def run(self, bench: Bench) -> Result:
         """Learn on train, score on validation."""
-        train, held_out = (
-            Labelled(bench.states(split, self.site, self.pooling), bench.labels(split))
-            for split in ("train", "validation")
-        )
-        num_classes = len(bench.label_names)
-        rules = {name: learn(train, num_classes, name) for name in (RULES if num_classes == 2 else ("exact",))}
-        by_dim = {name: rule.accuracy(held_out.states, held_out.labels) for name, rule in rules.items()}
-        variance = train.states.var(axis=0, dtype=np.float64)
-        random = self._random_directions(train, held_out, num_classes, bench.seed)
-        permuted = self._permuted_labels(train, held_out, num_classes, bench.seed, principal_dim(variance))
-        numbers = [
-            *_single_dims(rules, held_out, principal_dim(variance)),
-            *_controls(bench, train, held_out, num_classes),
-            *_quantiles("random direction", random),
-            *_quantiles("permuted labels", permuted),
-            *self._correlations(variance, by_dim, bench.seed),
-            *_counts(by_dim["exact"], principal_dim(variance), bench, held_out),
-        ]
+        trial = self._trial(bench)
+        variance = trial.states.var(axis=0, dtype=np.float64)
+        rho = principal_dim(variance)
+        rules = {name: trial.learn(name) for name in (("exact", "grid") if trial.num_classes == 2 else ("exact",))}
+        by_dim = {name: rule.accuracy(trial.held_out_states, trial.held_out_labels) for name, rule in rules.items()}
+        full_model = None if bench.checkpoint is None else bench.logits("validation").argmax(axis=1)
+        random = self._random_directions(trial, bench.seed)
+        permuted = self._permuted_labels(trial.of(rho), bench.seed)
         return Result(
-            numbers=numbers,
+            numbers=[
+                *single_dims(trial, rules, rho),
+                *controls(trial, full_model),
+                *_quantiles("random direction", random),
+                *_quantiles("permuted labels", permuted),
+                *self._correlations(variance, by_dim, bench.seed),
+                *_counts(trial, by_dim["exact"], rho, full_model),
+            ],
             arrays={
                 "variance": Array(variance, ("dim",)),
-                "accuracy": _of_rules(by_dim),
-                "train_accuracy": _of_rules({name: rule.train_accuracy for name, rule in rules.items()}),
+                "accuracy": _by_rule(by_dim),
+                "train_accuracy": _by_rule({name: rule.train_accuracy for name, rule in rules.items()}),
                 "random_direction_accuracy": Array(random, ("draw",)),
                 "permuted_label_accuracy": Array(permuted, ("draw",)),
             },
-            notes=[]
-            if num_classes == 2
-            else ["The paper's grid rule is for two classes; the exact rule alone is shown."],
+            notes=[] if "grid" in rules else ["The paper's grid is for two classes; the exact rule alone is shown."],
         )
 
-    def _random_directions(self, train: Labelled, held_out: Labelled, num_classes: int, seed: int) -> np.ndarray:
+    def _trial(self, bench: Bench) -> Trial:
+        train, held_out = (bench.states(split, self.site, self.pooling) for split in ("train", "validation"))
+        return Trial(train, bench.labels("train"), held_out, bench.labels("validation"), len(bench.label_names))
+
+    def _random_directions(self, trial: Trial, seed: int) -> Float[np.ndarray, " draws"]:
         rng = seeds.stream(seed, "random directions")
-        directions = random_directions(self.num_random_directions, train.states.shape[1], rng)
-        return _score(train.along(directions), held_out.along(directions), num_classes)
+        return trial.along(random_directions(self.num_random_directions, trial.states.shape[1], rng)).accuracies()
 
-    def _permuted_labels(
-        self, train: Labelled, held_out: Labelled, num_classes: int, seed: int, dim: int
-    ) -> np.ndarray:
+    def _permuted_labels(self, trial: Trial, seed: int) -> Float[np.ndarray, " draws"]:
         rng = seeds.stream(seed, "permuted labels")
-        one, scored = (Labelled(data.states[:, [dim]], data.labels) for data in (train, held_out))
-        shuffled = (Labelled(one.states, rng.permutation(one.labels)) for _ in range(self.num_label_permutations))
-        return np.concatenate([_score(each, scored, num_classes) for each in shuffled])
+        permuted = (replace(trial, labels=rng.permutation(trial.labels)) for _ in range(self.num_label_permutations))
+        return np.concatenate([each.accuracies() for each in permuted])
 
-    def _correlations(self, variance: np.ndarray, by_dim: Mapping[str, np.ndarray], seed: int) -> list[Number]:
-        numbers = []
+    def _correlations(self, variance: np.ndarray, by_dim: Mapping[str, np.ndarray], seed: int) -> Iterator[Number]:
         for rule, accuracies in by_dim.items():
             rng = seeds.stream(seed, f"correlation/{rule}")
             correlation, p_value = spearman_permutation(variance, accuracies, rng, self.num_permutations)
-            numbers += [
-                Number(name="variance_accuracy_correlation", value=correlation, where={"rule": rule}),
-                Number(name="variance_accuracy_p_value", value=p_value, where={"rule": rule}),
-            ]
-        return numbers
+            yield Number(name="variance_accuracy_correlation", value=correlation, where={"rule": rule})
+            yield Number(name="variance_accuracy_p_value", value=p_value, where={"rule": rule})
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """States and the class of each sentence."""
+class Trial:
+    """States and classes to learn from, and held-out ones to be scored on."""
 
     states: Float[np.ndarray, "sentences dims"]
     labels: Int[np.ndarray, " sentences"]
+    held_out_states: Float[np.ndarray, "held_out dims"]
+    held_out_labels: Int[np.ndarray, " held_out"]
+    num_classes: int
 
-    def along(self, directions: Float[np.ndarray, "directions dims"]) -> Labelled:
-        """The same sentences, seen along directions instead of dimensions."""
-        return Labelled((self.states @ directions.T.astype(self.states.dtype)), self.labels)
+    def of(self, dim: int) -> Trial:
+        """Give the trial of one dimension alone."""
+        return replace(self, states=self.states[:, [dim]], held_out_states=self.held_out_states[:, [dim]])
+
+    def along(self, directions: Float[np.ndarray, "directions dims"]) -> Trial:
+        """Give the trial whose dimensions are these directions."""
+        axes = directions.T.astype(self.states.dtype)
+        return replace(self, states=self.states @ axes, held_out_states=self.held_out_states @ axes)
+
+    def learn(self, rule: str = "exact") -> Rules:
+        """Learn the rule of every dimension."""
+        if rule == "grid":
+            return grid_thresholds(self.states, self.labels)
+        return exact_thresholds(self.states, self.labels, self.num_classes)
+
+    def accuracies(self) -> Float[np.ndarray, " dims"]:
+        """Give the held-out accuracy of every dimension."""
+        return self.learn().accuracy(self.held_out_states, self.held_out_labels)
+
+    def is_right(self, predicted: Int[np.ndarray, " held_out"]) -> Bool[np.ndarray, " held_out"]:
+        """Tell which held-out sentences are classified rightly."""
+        return predicted == self.held_out_labels
 
 
-def learn(train: Labelled, num_classes: int, rule: str) -> Rules:
-    """Learn the rule for every dimension."""
-    if rule == "grid":
-        return grid_thresholds(train.states, train.labels)
-    return exact_thresholds(train.states, train.labels, num_classes)
-
-
-def _score(train: Labelled, held_out: Labelled, num_classes: int) -> Float[np.ndarray, " dims"]:
-    return learn(train, num_classes, "exact").accuracy(held_out.states, held_out.labels)
-
-
-def _single_dims(rules: Mapping[str, Rules], held_out: Labelled, principal: int) -> list[Number]:
-    """ρ, and the dimension that did best on train, under every rule."""
-    numbers = []
+def single_dims(trial: Trial, rules: Mapping[str, Rules], rho: int) -> Iterator[Number]:
+    """Score ρ, and the dimension that did best on train, under every rule."""
     for name, rule in rules.items():
-        for classifier, dim in (
-            ("principal dimension", principal),
-            ("best dimension", int(rule.train_accuracy.argmax())),
-        ):
-            is_right = rule.select([dim]).predict(held_out.states[:, [dim]])[:, 0] == held_out.labels
-            numbers.append(accuracy(is_right, classifier=classifier, rule=name))
-            numbers.append(Number(name="dim", value=dim, unit="index", where={"classifier": classifier, "rule": name}))
-    return numbers
+        chosen = {"principal dimension": rho, "best dimension": int(rule.train_accuracy.argmax())}
+        for classifier, dim in chosen.items():
+            predicted = rule.select([dim]).predict(trial.held_out_states[:, [dim]])[:, 0]
+            yield accuracy(trial.is_right(predicted), classifier=classifier, rule=name)
+            yield Number(name="dim", value=dim, unit="index", where={"classifier": classifier, "rule": name})
 
 
-def _controls(bench: Bench, train: Labelled, held_out: Labelled, num_classes: int) -> list[Number]:
-    """What ρ must be compared with, each as accuracy on validation."""
+def controls(trial: Trial, full_model: Int[np.ndarray, " held_out"] | None) -> Iterator[Number]:
+    """Score what ρ must be compared with, on the same held-out sentences."""
+    yield accuracy(trial.held_out_labels == majority(trial.labels), classifier="majority class")
+    if full_model is not None:
+        yield accuracy(trial.is_right(full_model), classifier="full model")
     directions = {
-        "first principal component": first_principal_component(train.states),
-        "best linear direction": linear_discriminant(train.states, train.labels),
+        "first principal component": first_principal_component(trial.states),
+        "best linear direction": linear_discriminant(trial.states, trial.labels),
     }
-    numbers = [accuracy(held_out.labels == majority(train.labels), classifier="majority class")]
-    if bench.checkpoint is not None:
-        predicted = bench.logits("validation").argmax(axis=1)
-        numbers.append(accuracy(predicted == held_out.labels, classifier="full model"))
-    for name, direction in directions.items():
-        one, scored = (data.along(direction[None, :]) for data in (train, held_out))
-        predicted = learn(one, num_classes, "exact").predict(scored.states)[:, 0]
-        numbers.append(accuracy(predicted == held_out.labels, classifier=name, rule="exact"))
-    return numbers
+    for classifier, direction in directions.items():
+        line = trial.along(direction[None, :])
+        predicted = line.learn().predict(line.held_out_states)[:, 0]
+        yield accuracy(trial.is_right(predicted), classifier=classifier, rule="exact")
 
 
-def _quantiles(classifier: str, accuracies: np.ndarray) -> list[Number]:
+def _quantiles(classifier: str, accuracies: Float[np.ndarray, " draws"]) -> list[Number]:
     """The median of many draws, with the 2.5 % and 97.5 % quantiles as its interval, and the largest."""
     low, median, high = (float(each) for each in np.quantile(accuracies, [0.025, 0.5, 0.975]))
     where = {"classifier": classifier, "rule": "exact"}
@@ -170,20 +164,14 @@ def _quantiles(classifier: str, accuracies: np.ndarray) -> list[Number]:
     ]
 
 
-def _counts(by_dim: np.ndarray, principal: int, bench: Bench, held_out: Labelled) -> list[Number]:
-    """How many single dimensions do as well as ρ, and as the full model."""
-    numbers = [
-        Number(
-            name="num_dims_as_good_as_principal",
-            value=int((by_dim >= by_dim[principal]).sum()) - 1,
-            unit="dims",
-        )
-    ]
-    if bench.checkpoint is not None:
-        full = (bench.logits("validation").argmax(axis=1) == held_out.labels).mean()
-        numbers.append(Number(name="num_dims_as_good_as_full_model", value=int((by_dim >= full).sum()), unit="dims"))
-    return numbers
+def _counts(trial: Trial, by_dim: np.ndarray, rho: int, full_model: np.ndarray | None) -> Iterator[Number]:
+    """How many other dimensions do as well as ρ, and how many as well as the full model."""
+    others = np.delete(by_dim, rho)
+    yield Number(name="num_dims_as_good_as_principal", value=int((others >= by_dim[rho]).sum()), unit="dims")
+    if full_model is not None:
+        as_good = int((by_dim >= trial.is_right(full_model).mean()).sum())
+        yield Number(name="num_dims_as_good_as_full_model", value=as_good, unit="dims")
 
 
-def _of_rules(by_rule: Mapping[str, np.ndarray]) -> Array:
-    return Array(np.stack(list(by_rule.values())), ("rule", "dim"), ticks={"rule": list(by_rule)})
+def _by_rule(values: Mapping[str, np.ndarray]) -> Array:
+    return Array(np.stack(list(values.values())), ("rule", "dim"), ticks={"rule": list(values)})

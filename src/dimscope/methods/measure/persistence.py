@@ -20,7 +20,8 @@ from dimscope.core.errors import UserError
 from dimscope.core.method import Method
 from dimscope.core.result import Array, Number, Result
 from dimscope.numerics.moments import Moments
-from dimscope.numerics.outliers import outlier_dims
+from dimscope.numerics.outliers import outlier_dims, principal_dim
+from dimscope.numerics.resampling import spearman_permutation
 from dimscope.numerics.sets import (
     expected_jaccard,
     expected_overlap,
@@ -55,15 +56,24 @@ class Persistence(Method):
             raise UserError(
                 "persistence compares a checkpoint with its base, and this bench has none: give --checkpoint"
             )
-        states = [each.states(self.split, self.site) for each in (bench.pretrained, bench)]
-        before, after = (outlier_dims(Moments.of(each).variance, self.factor) for each in states)
-        num_dims = states[0].shape[1]
-        member = np.stack([np.isin(np.arange(num_dims), dims) for dims in (before, after)])
-        ticks = {"weights": ("pretrained", "fine-tuned")}
+        before, after = (Moments.of(each.states(self.split, self.site)).variance for each in (bench.pretrained, bench))
+        sets = [outlier_dims(variance, self.factor) for variance in (before, after)]
+        member = np.stack([np.isin(np.arange(len(before)), dims) for dims in sets])
         return Result(
-            numbers=overlap(before, after, num_dims),
-            arrays={"is_outlier": Array(member, ("weights", "dim"), ticks=ticks)},
+            numbers=[*overlap(*sets, len(before)), *_of_variances(before, after, bench.seed)],
+            arrays={"is_outlier": Array(member, ("weights", "dim"), ticks={"weights": ("pretrained", "fine-tuned")})},
         )
+
+
+def _of_variances(before: np.ndarray, after: np.ndarray, seed: int) -> list[Number]:
+    """What can be said where there are no outliers: whether dimensions keep their rank and ρ its place."""
+    correlation, p_value = spearman_permutation(before, after, seeds.stream(seed, "persistence/variance"))
+    return [
+        Number(name="variance_rank_correlation", value=correlation),
+        Number(name="variance_rank_p_value", value=p_value),
+        Number(name="principal_dim_before", value=principal_dim(before), unit="index"),
+        Number(name="principal_dim_after", value=principal_dim(after), unit="index"),
+    ]
 
 
 def overlap(before: Dims, after: Dims, num_dims: int) -> list[Number]:
