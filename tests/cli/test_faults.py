@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
 
 from dimscope.store import files
 
@@ -90,18 +92,26 @@ def test_a_full_disk_is_told_and_what_is_finished_is_kept(dimscope, folder, monk
     assert dimscope(TUNE, folder).code == 0
 
 
-def test_a_full_disk_in_a_librarys_own_writing_is_told(dimscope, folder, monkeypatch):
-    """Weights are written by another library, whose message differs from the system's."""
-    from safetensors import SafetensorError
+@pytest.mark.parametrize(
+    "told",
+    [
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        Exception("No space left on device (os error 28)"),
+    ],
+    ids=["safetensors", "tokenizers"],
+)
+def test_a_full_disk_is_told_when_a_library_writes(dimscope, folder, monkeypatch, told):
+    """What the two libraries were seen to raise on a full disk is no OSError."""
 
     def full(*arguments: object, **options: object) -> None:
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise told
 
     with monkeypatch.context() as patch:
-        patch.setattr("transformers.modeling_utils.safe_save_file", full)
+        patch.setattr(PreTrainedModel, "save_pretrained", full)
         ran = dimscope(TUNE, folder)
-    assert ran.code == 2, ran.err
+    assert ran.code == 2
     assert "no space is left on the disk" in ran.err
+    assert not list((folder / "out" / "checkpoints").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from dimscope.activations import capture
 from dimscope.bench import Bench
 from dimscope.cli.check import check
 from dimscope.core.result import Result
-from dimscope.models.classify import classify
 from dimscope.models.families import FAMILIES
 from dimscope.running import run
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from pydantic import Field, NonNegativeInt
 
 from dimscope.bench import Bench
@@ -32,9 +33,12 @@ from dimscope.methods.measure.activation_profile import ActivationProfile, as_ar
 from dimscope.methods.measure.one_dimension import OneDimension
 from dimscope.methods.measure.outlier_dimensions import OutlierDimensions
 from dimscope.methods.measure.persistence import Persistence, compare
+from dimscope.models.folders import folder
+from dimscope.models.size import size
 from dimscope.report.outlier_dimensions import page
 from dimscope.report.written import write_page
 from dimscope.running import run
+from dimscope.scoring.cost import FORWARD, TRAINING, Cost, in_words, num_tokens, speed, total
 from dimscope.scoring.over_seeds import over_seeds
 from dimscope.store.index import write_summary
 from dimscope.store.layout import Store
@@ -113,6 +117,7 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
         started = time.monotonic()
         cells = [Cell(self._benches(model, task, out)) for task in self.tasks for model in self.models]
         _require_distinct(cells)
+        self._say_cost(cells)
         with work("the whole study", sum(len(cell.benches) for cell in cells) * RUNS_PER_BENCH) as done:
             for cell in cells:
                 for bench in cell.benches:
@@ -142,6 +147,31 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
         loaded = load_task(task, TaskOptions(**options))
         shared = {"device": self.device, "out": out, "max_length": self.max_length}
         return [Bench(model, loaded, seed=seed, **shared) for seed in self.seeds]
+
+    def _say_cost(self, cells: Sequence[Cell]) -> None:
+        cost = total([self._cost(cell) for cell in cells])
+        bench = cells[0].benches[0]
+        trained_in = getattr(torch, self.finetune.resolved(bench).precision)
+        say(in_words(cost, cost.seconds(speed(bench.device, trained_in), speed(bench.device, torch.float32))))
+
+    def _cost(self, cell: Cell) -> Cost:
+        """What training, states and logits, and ablation after every layer will take, roughly."""
+        first, num_seeds = cell.benches[0], len(cell.benches)
+        sizes = size(folder(first.source))
+        train, held_out = (
+            num_tokens(first.task.split(each).inputs(), self.max_length) for each in ("train", "validation")
+        )
+        num_passes = len(self.ablation.fills) * (3 + 2 * self.ablation.num_layer_draws)
+        ablated = num_passes * held_out * min(1, self.ablation.max_layer_sentences / len(first.task.validation))
+        seen = (num_seeds + 1) * (train + held_out) + num_seeds * (self.finetune.epochs * held_out + ablated)
+        return Cost(
+            num_runs=num_seeds * RUNS_PER_BENCH,
+            num_sentences=len(first.task.train) + len(first.task.validation),
+            num_parameters=sizes.num_parameters,
+            disk_bytes=num_seeds * sizes.num_parameters * 4,
+            training=TRAINING * sizes.num_multiplied * num_seeds * self.finetune.epochs * train,
+            measuring=FORWARD * sizes.num_multiplied * seen,
+        )
 
     def _runs(self, bench: Bench) -> Iterator[Result]:
         """Fine-tune, then measure before and after."""

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ _MARK = f".tmp-{platform.node()}-"
 _FULL = "no space is left on the disk. Free some and run the same command again; what is finished is kept"
 _CLOSED = "writing is not allowed there. Choose another folder"
 _TAKEN = "a file stands where a folder is needed. Choose another folder"
-_CAUSES = {
+_CAUSES: dict[int | None, str] = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EACCES: _CLOSED,
@@ -178,7 +179,16 @@ def _sync(path: Path) -> None:
 def _telling_why(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno not in _CAUSES:
+    except Exception as error:
+        cause = _CAUSES.get(_number(error))
+        if cause is None:
             raise
-        raise UserError(f"cannot write {error.filename or path}: {_CAUSES[error.errno]}") from error
+        raise UserError(f"cannot write {getattr(error, 'filename', None) or path}: {cause}") from error
+
+
+def _number(error: Exception) -> int | None:
+    """Give the system's number of what went wrong; safetensors and tokenizers, written in Rust, put it into words."""
+    if isinstance(error, OSError):
+        return error.errno
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else None
