@@ -83,7 +83,7 @@ class PlantedBench:
         return self._states[split]
 
     def states_at(self, split, sites, pooling="auto"):
-        return {site: self._states[split] for site in sites}
+        return dict.fromkeys(sites, self._states[split])
 
     def logits(self, split):
         return self._logits[split]

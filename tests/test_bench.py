@@ -75,7 +75,7 @@ def test_a_finetuned_bench_finds_its_base(bench):
 
 @pytest.mark.parametrize("device", ["cuda", "tpu"])
 def test_a_device_that_is_not_there_is_told(device, bench):
-    with pytest.raises(UserError, match="sees no GPU|wanted the device"):
+    with pytest.raises(UserError, match=r"sees no GPU|wanted the device"):
         Bench(bench.source.name, bench.task, device=device)
 
 

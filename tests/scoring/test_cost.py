@@ -40,7 +40,14 @@ def test_the_real_timer_gives_a_speed():
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(3, "a minute"), (89, "a minute"), (90, "2 minutes"), (3600, "60 minutes"), (7200, "2 hours"), (90000, "25 hours")],
+    [
+        (3, "a minute"),
+        (89, "a minute"),
+        (90, "2 minutes"),
+        (3600, "60 minutes"),
+        (7200, "2 hours"),
+        (90000, "25 hours"),
+    ],
 )
 def test_the_time_is_told_roughly(seconds, words):
     assert f"about {words} and" in in_words(NOTHING, seconds)

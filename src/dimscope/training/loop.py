@@ -27,9 +27,12 @@ from dimscope.models.classify import classify
 from dimscope.models.load import Network
 from dimscope.training.settings import TrainingSettings
 
-
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 """transformers' names; its plain 'constant' would ignore the warm-up."""
+
+
+class DivergedError(UserError):
+    """The loss became NaN or infinite."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,17 @@ def train(
     `after_epoch` is called with 0, 1, … while the network is in evaluation mode; so it is left.
 
     Raises:
-        UserError: the loss became NaN or infinite; the message says at which step.
+        DivergedError: the loss became NaN or infinite; the message says at which step.
     """
     steps_per_epoch = math.ceil(len(data.labels) / settings.batch_size)
     trainer = _Trainer(network, settings, settings.epochs * steps_per_epoch)
     losses: list[float] = []
     with (
+        _in_training_mode(network),
         _random_numbers(network.device, seed, trainer.accelerator.process_index),
         work("training steps", settings.epochs * steps_per_epoch) as done,
     ):
         for epoch in range(settings.epochs):
-            network.model.train()
             order = seeds.stream(seed, f"order/{epoch}")
             for batch in shuffled_length_batches(data.encoded.lengths, settings.batch_size, order):
                 losses.append(trainer.step(trainer.parts(data, batch)))
@@ -70,6 +73,7 @@ def train(
                 done(1)
             network.model.eval()
             after_epoch(epoch)
+            network.model.train()
     return np.array(losses)
 
 
@@ -148,6 +152,16 @@ class _Classifier(nn.Module):
 
 
 @contextmanager
+def _in_training_mode(network: Network) -> Iterator[None]:
+    """Within the block dropout drops; afterwards it does not, however the block ends."""
+    network.model.train()
+    try:
+        yield
+    finally:
+        network.model.eval()
+
+
+@contextmanager
 def _random_numbers(device: torch.device, seed: int, process: int) -> Iterator[None]:
     """Draw dropout's numbers from the seed, others in every process, and leave the caller's generators alone."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -157,7 +171,7 @@ def _random_numbers(device: torch.device, seed: int, process: int) -> Iterator[N
 
 def _require_finite(losses: list[float], settings: TrainingSettings) -> None:
     if not math.isfinite(losses[-1]):
-        raise UserError(
+        raise DivergedError(
             f"the training loss became {losses[-1]} at step {len(losses)} (learning rate {settings.learning_rate:g}, "
             f"{settings.precision}). Try a smaller learning rate, a clip norm of 1, or precision float32."
         )

@@ -4,8 +4,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dimscope.bench import Bench
+from dimscope.core.errors import UserError
 from dimscope.running import run
-from dimscope.training import checkpoints
+from dimscope.training import checkpoints, loop
 
 QUICK = {"epochs": 6, "learning_rate": 5e-3, "batch_size": 8, "precision": "float32"}
 
@@ -69,6 +70,27 @@ def test_the_best_epoch_is_kept_and_told_to_be_chosen(bench):
     held_out = (tuned.logits("validation").argmax(axis=1) == bench.labels("validation")).mean()
     assert held_out == pytest.approx(by_epoch.max())
     assert any("chosen by validation accuracy" in note for note in result.notes)
+
+
+def test_the_last_good_epoch_is_kept_when_the_loss_is_lost(bench, monkeypatch):
+    step, steps = loop._Trainer.step, []
+
+    def diverges_in_the_third_epoch(self, parts):
+        steps.append(step(self, parts))
+        if len(steps) <= 16:
+            return steps[-1]
+        with torch.no_grad():
+            self._parameters[0].fill_(float("nan"))
+        return float("nan")
+
+    monkeypatch.setattr(loop._Trainer, "step", diverges_in_the_third_epoch)
+    with pytest.raises(
+        UserError, match=r"became nan at step 17 .*after epoch 2 are kept as the checkpoint (\w+-epoch-2)"
+    ) as caught:
+        run("finetune/full", bench, **QUICK)
+    tuned = bench.finetuned(str(caught.value).rpartition(" ")[2].rstrip("."))
+    assert np.isfinite(tuned.logits("validation")).all()
+    assert bench.store.runs() == []
 
 
 def test_a_checkpoint_that_does_not_reopen_equal_does_not_count(bench, monkeypatch):

@@ -13,12 +13,14 @@ import numpy as np
 import torch
 
 from dimscope.core.bench import Bench
+from dimscope.core.errors import UserError
 from dimscope.core.method import Method
 from dimscope.core.processes import is_main
 from dimscope.core.progress import say
 from dimscope.core.result import Array, Number, Result
+from dimscope.models.load import Network
 from dimscope.scoring.classification import majority, scores
-from dimscope.training.loop import TrainingSet, train
+from dimscope.training.loop import DivergedError, TrainingSet, train
 from dimscope.training.precision import native_precision
 from dimscope.training.processes import wait_for_all
 from dimscope.training.settings import TrainingSettings
@@ -40,36 +42,73 @@ class FullFineTuning(TrainingSettings, Method):
         return self.model_copy(update={"precision": native_precision(bench.device)})
 
     def run(self, bench: Bench) -> Result:
-        """Train, score after every epoch, and keep the last or the best epoch's weights."""
-        network = bench.load()
-        labels = bench.labels("train")
-        epochs: list[list[Number]] = []
-        best: dict[str, torch.Tensor] = {}
+        """Train, score after every epoch, and keep the last or the best epoch's weights.
 
-        def score(epoch: int) -> None:
-            predicted = bench.logits_of(network, "validation").argmax(axis=1)
-            epochs.append(scores(predicted, bench.labels("validation"), majority(labels)))
-            say(f"epoch {epoch + 1} of {self.epochs}: held-out accuracy {epochs[-1][0].value:.3f}")
-            if self.keep == "best" and epoch == _best(epochs):
-                best.update({name: tensor.clone() for name, tensor in network.model.state_dict().items()})
-
-        losses = train(network, TrainingSet(bench.encoded("train"), labels), self, bench.seed, score)
-        if best:
-            network.model.load_state_dict(best)
-        checkpoint = self.key(bench)
-        if is_main():
-            bench.keep_checkpoint(network, checkpoint)
-        wait_for_all()
-        kept = _best(epochs) if self.keep == "best" else self.epochs - 1
+        Raises:
+            UserError: the loss became NaN or infinite; the weights of the last good epoch are kept.
+        """
+        network, checkpoint = bench.load(), self.key(bench)
+        epochs = _Epochs(bench, network, self)
+        try:
+            losses = train(
+                network, TrainingSet(bench.encoded("train"), bench.labels("train")), self, bench.seed, epochs.end
+            )
+        except DivergedError as error:
+            raise epochs.kept_before(error, checkpoint) from error
+        if self.keep == "best":
+            network.model.load_state_dict(epochs.weights)
+        _keep(bench, network, checkpoint)
         return Result(
-            numbers=[*epochs[kept], *training_numbers(losses, self, kept)],
+            numbers=[*epochs.scores[epochs.kept], *training_numbers(losses, self, epochs.kept)],
             arrays={
                 "step_loss": Array(losses, ("step",), "nats"),
-                "epoch_accuracy": Array(np.array([each[0].value for each in epochs]), ("epoch",)),
+                "epoch_accuracy": Array(np.array(epochs.accuracies), ("epoch",)),
             },
             notes=_notes(self, bench),
             checkpoint=checkpoint,
         ).at({"weights": "fine-tuned"})
+
+
+class _Epochs:
+    """What every epoch came to, and the weights that may be wanted again: the best, or the last good ones."""
+
+    def __init__(self, bench: Bench, network: Network, settings: FullFineTuning) -> None:
+        self._bench, self._network, self._settings = bench, network, settings
+        self.scores: list[list[Number]] = []
+        self.weights: dict[str, torch.Tensor] = {}
+        self.kept = 0
+
+    @property
+    def accuracies(self) -> list[float]:
+        """The held-out accuracy after every epoch."""
+        return [numbers[0].value for numbers in self.scores]
+
+    def end(self, epoch: int) -> None:
+        """Score the network, and remember its weights if they may be wanted again."""
+        predicted = self._bench.logits_of(self._network, "validation").argmax(axis=1)
+        labels = (self._bench.labels(split) for split in ("validation", "train"))
+        self.scores.append(scores(predicted, next(labels), majority(next(labels))))
+        say(f"epoch {epoch + 1} of {self._settings.epochs}: held-out accuracy {self.accuracies[-1]:.3f}")
+        if self._settings.keep == "best" and epoch != int(np.argmax(self.accuracies)):
+            return
+        self.kept = epoch
+        if self._settings.keep == "best" or epoch + 1 < self._settings.epochs:
+            self.weights = {name: tensor.clone() for name, tensor in self._network.model.state_dict().items()}
+
+    def kept_before(self, error: DivergedError, checkpoint: str) -> UserError:
+        """Keep the last good weights of a training that broke off, and word the error that says where they are."""
+        if not self.weights:
+            return UserError(str(error))
+        name = f"{checkpoint}-epoch-{self.kept + 1}"
+        self._network.model.load_state_dict(self.weights)
+        _keep(self._bench, self._network, name)
+        return UserError(f"{error} The weights after epoch {self.kept + 1} are kept as the checkpoint {name}.")
+
+
+def _keep(bench: Bench, network: Network, checkpoint: str) -> None:
+    if is_main():
+        bench.keep_checkpoint(network, checkpoint)
+    wait_for_all()
 
 
 def training_numbers(losses: np.ndarray, settings: TrainingSettings, kept: int) -> list[Number]:
@@ -81,11 +120,6 @@ def training_numbers(losses: np.ndarray, settings: TrainingSettings, kept: int) 
         Number(name="num_steps", value=len(losses)),
         Number(name="kept_epoch", value=kept + 1),
     ]
-
-
-def _best(epochs: list[list[Number]]) -> int:
-    """The epoch of the highest accuracy, the first of those on a tie."""
-    return int(np.argmax([numbers[0].value for numbers in epochs]))
 
 
 def _notes(settings: TrainingSettings, bench: Bench) -> list[str]:

@@ -57,10 +57,11 @@ class Persistence(Method):
                 "persistence compares a checkpoint with its base, and this bench has none: give --checkpoint"
             )
         before, after = (Moments.of(each.states(self.split, self.site)).variance for each in (bench.pretrained, bench))
-        sets = [outlier_dims(variance, self.factor) for variance in (before, after)]
-        member = np.stack([np.isin(np.arange(len(before)), dims) for dims in sets])
+        num_dims = len(before)
+        first, second = (outlier_dims(variance, self.factor) for variance in (before, after))
+        member = np.stack([np.isin(np.arange(num_dims), dims) for dims in (first, second)])
         return Result(
-            numbers=[*overlap(*sets, len(before)), *_of_variances(before, after, bench.seed)],
+            numbers=[*overlap(first, second, num_dims), *_of_variances(before, after, bench.seed)],
             arrays={"is_outlier": Array(member, ("weights", "dim"), ticks={"weights": ("pretrained", "fine-tuned")})},
         )
 
