@@ -12,6 +12,7 @@ _NOUNS = {
     "Bench": "dimscope.bench",
     "Number": "dimscope.core.result",
     "OneDimensionClassifier": "dimscope.numerics.one_dimension",
+    "OutlierCallback": "dimscope.callback",
     "Result": "dimscope.core.result",
     "open_states": "dimscope.store.states",
     "run": "dimscope.running",

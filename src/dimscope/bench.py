@@ -273,5 +273,7 @@ def _as_asked(task: Task, options: Mapping[str, Any]) -> Task:
     """Refuse what would be ignored: a task that is read already cannot be read otherwise."""
     ignored = sorted(set(options) - {"max_length"})
     if ignored:
-        raise UserError(f"the task {task.name!r} is read already, so {', '.join(ignored)} would be ignored: leave that out")
+        raise UserError(
+            f"the task {task.name!r} is read already, so {', '.join(ignored)} would be ignored: leave that out"
+        )
     return task

@@ -18,6 +18,7 @@ FLOORS = {
     "training": 3,
     "scoring": 3,
     "bench": 4,
+    "callback": 4,
     "soundness": 4,
     "methods": 5,
     "discovery": 6,

@@ -51,9 +51,10 @@ def write_reviews() -> Callable[[Path], Path]:
 
     def write(path: Path) -> Path:
         rng = np.random.default_rng(0)
+        filler = ["the", "film", "is", "a", "story", "and", "with", "of"]
         rows = ["text,label"]
         for row in range(60):
-            words = rng.choice("the film is a story and with of".split(), size=rng.integers(2, 12)).tolist()
+            words = rng.choice(filler, size=rng.integers(2, 12)).tolist()
             words.insert(rng.integers(len(words) + 1), ("sad", "good")[row % 2])
             rows.append(f"{' '.join(words)},{('bad', 'good')[row % 2]}")
         path.write_text("\n".join(rows) + "\n")

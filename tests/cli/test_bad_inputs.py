@@ -200,7 +200,10 @@ CASES = [
     (f"{OK} --checkpoint pickle_only", "Pickled weights can run code"),
     (f"{OK} --checkpoint cut_classifier", "cut_classifier is damaged", "run the same fine-tuning again"),
     (f"{OK} --checkpoint foreign_classifier", "foreign_classifier", "SafetensorError"),
-    (f"{MEASURE} --model tiny/gpt2 --task reviews.csv --checkpoint classifier", "was made from tiny/bert, not from tiny"),
+    (
+        f"{MEASURE} --model tiny/gpt2 --task reviews.csv --checkpoint classifier",
+        "was made from tiny/bert, not from tiny",
+    ),
     (f"{OK} --checkpoint plain_folder", "holds no config.json"),
     # folders
     (f"{MEASURE[:-3]} in_the_way --model tiny/bert --task reviews.csv", "in_the_way", "a file stands where a folder"),
@@ -214,8 +217,15 @@ CASES = [
     (f"{STUDY} --out s --seeds -1", "seeds", "greater than or equal to 0"),
     (f"{STUDY} --out s --seeds one", "seeds.0: wanted a whole number, got 'one'"),
     ("reproduce outlier_dimensions --out s --models", "models: wanted at least one"),
-    ("reproduce outlier_dimensions --out s --models tiny/bert tiny/bert --tasks reviews.csv", "tiny/bert/reviews, seed 1 would be there twice"),
-    ("reproduce outlier_dimensions --out s --models tiny/bert --tasks reviews.csv reviews.csv", "there twice", "different names"),
+    (
+        "reproduce outlier_dimensions --out s --models tiny/bert tiny/bert --tasks reviews.csv",
+        "tiny/bert/reviews, seed 1 would be there twice",
+    ),
+    (
+        "reproduce outlier_dimensions --out s --models tiny/bert --tasks reviews.csv reviews.csv",
+        "there twice",
+        "different names",
+    ),
     ("reproduce outlier_dimensions --out s --models minlm --tasks reviews.csv", "Did you mean 'minilm'?"),
     ("reproduce outlier_dimensions --out s --models tiny/bert --tasks no.csv", "there is no file no.csv"),
     (f"{STUDY} --out s --outliers.factor 0", "outliers.factor", "greater than 1"),
@@ -323,7 +333,9 @@ def _write_states(folder: Path, dimscope) -> None:
     shard.write_bytes(shard.read_bytes()[:-1])
 
 
-@pytest.mark.parametrize(("words", "parts"), [(words, parts) for words, *parts in CASES], ids=lambda each: str(each)[:70])
+@pytest.mark.parametrize(
+    ("words", "parts"), [(words, parts) for words, *parts in CASES], ids=lambda each: str(each)[:70]
+)
 def test_the_mistake_is_told(dimscope, place, words, parts):
     ran = dimscope(words, place)
     assert ran.code == 2, ran.err
@@ -349,7 +361,10 @@ TEXTS = {
 @pytest.mark.parametrize("model", ["tiny/bert", "tiny/gpt2"])
 @pytest.mark.parametrize("texts", TEXTS, ids=str)
 def test_what_is_odd_but_right_works(dimscope, tmp_path, model, texts):
-    rows = [{"text": f"{text}{number}" if text.strip() else text, "label": label} for number, (text, label) in enumerate(TEXTS[texts] * 6)]
+    rows = [
+        {"text": f"{text}{number}" if text.strip() else text, "label": label}
+        for number, (text, label) in enumerate(TEXTS[texts] * 6)
+    ]
     (tmp_path / "odd.jsonl").write_text("\n".join(map(json.dumps, rows)))
     ran = dimscope(f"run finetune/full --model {model} --task odd.jsonl --out out", tmp_path)
     assert ran.code == 0, ran.err

@@ -5,42 +5,28 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-SCRIPT = """
-import os, signal, sys
-from dimscope.store import files
 
-moments = int(sys.argv.pop(1))
-sync = files.os.fsync
-
-def count(descriptor):
-    global moments
-    moments -= 1
-    if moments == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    sync(descriptor)
-
-files.os.fsync = count
-from dimscope.cli.main import main
-main()
-"""
-"""Runs the command and kills it in the middle of the given write. Writes are where a kill could do harm, and unlike
-seconds they are the same on every machine."""
-
-
-def run(folder: Path, words: str, kill_at: int) -> int:
-    """Run the command, killed at its `kill_at`-th write (0: never), and give its exit code."""
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(kill_at), *shlex.split(words)],
+@pytest.mark.parametrize("num_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_killed_study_ends_with_the_same_numbers(folder, study, num_kills):
+    script = Path(__file__).with_name("killed_study.py")
+    ran = subprocess.run(
+        [sys.executable, script, str(num_kills), "7", *shlex.split(study)],
         cwd=folder,
         env={**os.environ, "DIMSCOPE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"},
         capture_output=True,
+        text=True,
         check=False,
-    ).returncode
+    )
+    assert ran.returncode == 0, ran.stderr
+    killed, undisturbed = ((folder / name / "summary.json").read_text() for name in ("killed", "undisturbed"))
+    assert len(json.loads(killed)["numbers"]) > 100
+    assert killed == undisturbed
+    assert not list((folder / "killed").rglob(".tmp-*"))
+    log = (folder / "killed" / "log.txt").read_text()
+    assert log.count(" started: ") > log.count(" done in ") == 1

@@ -53,9 +53,15 @@ def compared() -> pd.DataFrame:
 
 @pytest.fixture
 def ablated() -> pd.DataFrame:
-    places = [(name, site) for name in ("ρ", "outliers", "random") for site in ("final", "all layers")]
-    frame = pd.DataFrame(places, columns=["ablated", "site"]).assign(value=RNG.uniform(0.5, 0.9, 6))
-    return frame.assign(low=frame["value"] - 0.02, high=frame["value"] + 0.03, reference=0.85)
+    places = [
+        (name, fill, place)
+        for place in ("final", "every layer")
+        for name in ("ρ", "outliers", "random")
+        for fill in ("mean", "zero")
+    ]
+    frame = pd.DataFrame(places, columns=["ablated", "fill", "place"]).assign(value=RNG.uniform(0.5, 0.9, 12))
+    reference = np.where(frame["place"] == "final", 0.85, 0.8)
+    return frame.assign(low=frame["value"] - 0.02, high=frame["value"] + 0.03, reference=reference)
 
 
 def test_comparison_draws_its_numbers(compared):
@@ -87,16 +93,34 @@ def test_comparison_keeps_the_order_and_names_what_is_missing(compared):
         comparison(compared.drop(columns="high"))
 
 
-def test_ablation_draws_its_numbers_and_the_intact_accuracy(ablated):
+def test_ablation_draws_its_numbers_and_one_rule_in_each_panel(ablated):
     chart = ablation(ablated)
-    pd.testing.assert_frame_equal(rows_of(chart, "site")[ablated.columns], ablated, check_exact=True)
-    drawn = symbols(chart)
-    assert is_affine(np.array([point["x"] for point in drawn]), ablated["value"].to_numpy())
-    assert len({point["fill"] for point in drawn}) == 2
+    pd.testing.assert_frame_equal(rows_of(chart, "fill")[ablated.columns], ablated, check_exact=True)
+    drawn = np.array([point["x"] for point in symbols(chart)])
+    assert is_affine(drawn, ablated["value"].to_numpy())
+    assert len({point["fill"] for point in symbols(chart)}) == 2
+    scale = np.poly1d(np.polyfit(ablated["value"], drawn, 1))
     svg = ElementTree.fromstring(to_svg(chart))
-    assert len([line for line in svg.iter() if line.get("stroke-dasharray") == "5,4"]) == 1
+    rules = [line.get("transform") for line in svg.iter() if line.get("stroke-dasharray") == "5,4"]
+    places = [float(re.match(r"translate\((.+?),", rule)[1]) for rule in rules]
+    np.testing.assert_allclose(places, [scale(0.85), scale(0.8)])
     with pytest.raises(KeyError, match="reference"):
         ablation(ablated.drop(columns="reference"))
+
+
+def texts(chart: Chart) -> list[str]:
+    return [
+        text.text or "" for text in ElementTree.fromstring(to_svg(chart)).iter() if text.tag.endswith(("text", "tspan"))
+    ]
+
+
+def test_no_label_is_clipped_or_left_out(compared):
+    long = {"ρ": "one dimension that is alone", "full": "another full model as a whole", "b, rte": "x" * 90}
+    chart = comparison(compared.replace({"label": long, "group": long}))
+    assert to_spec(chart)["facet"]["row"]["sort"] == ["x" * 90, "a, sst2"]
+    shown = texts(chart)
+    assert "…" not in "".join(shown)
+    assert {"x" * 26, "x" * 12, "one dimension that is", "alone", "another full model as a", "whole"} <= set(shown)
 
 
 def test_spectrum_is_variance_over_mean_variance_by_rank():
@@ -121,7 +145,7 @@ def test_spectrum_draws_its_factor_once_at_its_height_and_counts_what_reaches_it
     (rule,) = [line for line in svg.iter() if line.get("stroke-dasharray") == "5,4"]
     height = float(rule.get("transform").rstrip(")").split(",")[1])
     assert height == pytest.approx(min(point["y"] for point in symbols(chart)))
-    assert "a 1" in to_spec(chart)["description"]
+    assert "a 1; largest dim: a 4" in to_spec(chart)["description"]
     assert "a 0" in to_spec(spectrum({"a": variance}, factor=10.1))["description"]
 
 
@@ -143,6 +167,7 @@ def test_profile_draws_means_of_marked_dimensions_as_points():
     assert is_affine(np.array([point["y"] for point in drawn]), mean[:, [3, 17]].ravel())
     assert len({point["x"] for point in drawn}) == 2
     assert to_spec(chart)["facet"]["row"]["sort"] == keys
+    assert symbols(profile({"a": (mean[0], abs(spread[0]))})) == []
 
 
 def test_profile_answers_for_every_dimension_when_pointed_at():
@@ -204,7 +229,9 @@ def charts(label: str) -> dict[str, Chart]:
     ends = {"value": 0.7, "low": 0.6, "high": 0.8}
     return {
         "comparison": comparison(pd.DataFrame([{"label": label, "group": label, **ends}])),
-        "ablation": ablation(pd.DataFrame([{"ablated": label, "site": label, **ends, "reference": 0.9}])),
+        "ablation": ablation(
+            pd.DataFrame([{"ablated": label, "fill": label, "place": label, **ends, "reference": 0.9}])
+        ),
         "spectrum": spectrum({label: np.array([1.0, 2.0, 9.0])}, 5.0),
         "profile": profile({label: (np.arange(3.0), np.ones(3))}, [1]),
         "scatter": variance_against_accuracy(np.array([1.0, 2.0]), {label: np.array([0.5, 0.6])}, {label: 0.5}),

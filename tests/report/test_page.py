@@ -57,12 +57,15 @@ def page(label: str) -> Page:
     return Page(
         title=f"title {label}",
         question=f"question {label}",
-        answers=[f"first {label}", f"second {label}"],
+        introduction=[f"introduction {label}"],
+        verdicts=Table("verdicts", pd.DataFrame({label: [label]}), f"verdict {label}"),
+        answers={f"about {label}": [f"first {label}", f"second {label}"]},
         sections=[
             Section(
                 f"one {label}",
                 [f"text {label}"],
                 [Table("t1", frame, f"caption {label}")],
+                f"reading {label}",
                 [figure("f1", label)],
             ),
             Section(f"two {label}", figures=[figure("f2", label), figure("f3", label)]),
@@ -71,6 +74,7 @@ def page(label: str) -> Page:
         settings={label: label, "seeds": [1, 2]},
         provenance={"commit": label},
         sources=[f"Somebody, {label} https://example.org/paper (Eqn 1)"],
+        citations=[f"@misc{{key,\n  title = {{{label}}}\n}}"],
     )
 
 
@@ -87,6 +91,7 @@ def hostile() -> Parsed:
 def test_every_part_stands_in_the_page_once(plain):
     assert plain.text["h1"] == ["title plain"]
     assert plain.text["h2"] == [
+        "The answer",
         "one plain",
         "two plain",
         "Caveats",
@@ -96,11 +101,14 @@ def test_every_part_stands_in_the_page_once(plain):
     ]
     assert [attributes["id"] for attributes in plain.all("figure")] == ["figure-f1", "figure-f2", "figure-f3"]
     assert plain.text["figcaption"] == [f"caption of {name} plain" for name in ("f1", "f2", "f3")]
-    assert plain.text["caption"] == ["caption plain"] + ["The numbers of this figure"] * 3
-    assert {"first plain", "second plain", "text plain", "question plain"} <= set(plain.text["p"])
+    assert plain.text["h3"] == ["about plain"]
+    assert plain.text["pre"] == ["@misc{key,\n  title = {plain}\n}"]
+    assert plain.text["caption"] == ["verdict plain", "caption plain"] + ["The numbers of this figure"] * 3
+    paragraphs = [f"{part} plain" for part in ("question", "introduction", "first", "second", "text", "reading")]
+    assert [text for text in plain.text["p"] if "plain" in text] == paragraphs
     assert dict(zip(plain.text["dt"], plain.text["dd"], strict=True)) == {
         "plain": "plain",
-        "seeds": "[1, 2]",
+        "seeds": "1, 2",
         "commit": "plain",
     }
 
@@ -122,7 +130,7 @@ def test_hostile_text_adds_no_element_and_is_shown_as_it_is(plain, hostile):
     assert f"one {HOSTILE}" in hostile.text["h2"]
     assert f"caveat {HOSTILE}" in hostile.text["li"]
     assert HOSTILE in hostile.text["th"]
-    assert hostile.text["dd"] == [HOSTILE, "[1, 2]", HOSTILE]
+    assert hostile.text["dd"] == [HOSTILE, "1, 2", HOSTILE]
 
 
 def test_only_the_two_scripts_of_the_page_may_run(hostile):
@@ -173,6 +181,7 @@ def test_markdown_has_the_same_parts():
     lines = to_markdown_page(page("plain")).split("\n")
     assert [line for line in lines if line.startswith("#")] == [
         "# title plain",
+        "## about plain",
         "## one plain",
         "## two plain",
         "## Caveats",
@@ -188,21 +197,42 @@ def test_markdown_has_the_same_parts():
         "| --- | --- |",
         "| plain | 0.823 |",
     ]
-    assert {"- seeds: [1, 2]", "- commit: plain", "*question plain*"} <= set(lines)
+    assert {"- seeds: 1, 2", "- commit: plain", "*question plain*"} <= set(lines)
 
 
 def test_hostile_text_is_inert_in_markdown():
     text = to_markdown_page(page(HOSTILE + " ![x](http://e.x)\n# heading"))
+    code = re.findall(r"^    .*\n", text, re.M)
+    assert len(code) == 4
+    text = text.replace("".join(code), "")
     assert not re.search(r"(?<!\\)<", text)
     assert text.count("](") == text.count("](figures/") + text.count("\\](")
-    assert len(re.findall(r"^#+ ", text, re.M)) == 7
+    assert len(re.findall(r"^#+ ", text, re.M)) == 8
 
 
 def test_empty_parts_leave_no_heading():
-    bare = Parsed(render(Page(title="t", question="q", answers=[], sections=[])))
-    assert "h2" not in bare.text
+    bare = Parsed(render(Page(title="t", question="q", answers={}, sections=[])))
+    assert bare.text["h2"] == ["The answer"]
     assert not bare.all("nav")
 
 
-def test_settings_are_written_as_words_or_json():
-    assert [as_text(value) for value in ("ρ", 5.0, {"a": None}, [1])] == ["ρ", "5.0", '{"a": null}', "[1]"]
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("ρ", "ρ"),
+        (5.0, "5"),
+        (2e-5, "2e-05"),
+        (304.609123, "304.609"),
+        (7, "7"),
+        (True, "True"),
+        (None, "not set"),
+        ([1, 2], "1, 2"),
+        ((), "none"),
+        (
+            {"clip_norm": None, "num_draws": 3, "places": ["final", "every layer"]},
+            "clip norm not set; number of draws 3; places final, every layer",
+        ),
+    ],
+)
+def test_settings_are_written_for_readers(value, text):
+    assert as_text(value) == text

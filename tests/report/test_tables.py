@@ -153,3 +153,20 @@ def test_what_is_missing_shows_as_a_dash():
     assert [shown(value) for value in (None, pd.NA, float("nan"))] == ["—"] * 3
     assert [shown(value) for value in (True, 7, "x", np.float32(0.25))] == ["True", "7", "x", "0.250"]
     assert html.unescape(to_html(pd.DataFrame({"a": [None]}))).count("—") == 1
+
+
+def test_counts_have_one_decimal_and_names_bear_the_unit():
+    where = {"model": "a"}
+    numbers = [
+        Number(name="num_shared", value=2.5, interval=(1, 4), unit="dims", where=where),
+        Number(name="participation_ratio", value=365.25, unit="dims", where=where),
+        Number(name="num_hops", value=3, unit="hops", where=where),
+    ]
+    assert wide(numbers, rows=["model"]).to_dict("records") == [
+        {
+            "model": "a",
+            "in both": "2.5 [1.0, 4.0]",
+            "participation ratio (dimensions)": "365.2",
+            "number of hops": "3 hops",
+        }
+    ]

@@ -132,6 +132,12 @@ def test_a_killed_process_leaves_nothing_that_the_next_one_does_not_remove(tmp_p
     assert content(tmp_path) == {"made/x": "whole"}
 
 
+def test_writing_a_file_removes_leftovers_too(tmp_path: Path):
+    killed_in_the_middle(tmp_path / "made")
+    write_text(tmp_path / "y", "1")
+    assert content(tmp_path) == {"y": "1"}
+
+
 def test_only_leftovers_are_removed(tmp_path: Path):
     ours = ".tmp-elsewhere-1-ab-x", ".tmp-notes", "x.tmp-1", f"{files._MARK}notes"
     for name in ours:

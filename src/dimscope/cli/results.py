@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from dimscope.cli.reproduce import opened
 from dimscope.cli.terminal import watching
+from dimscope.core.errors import UserError
 from dimscope.store import index
 
 
-def report(folder: Path, /) -> None:
-    """Write summary, tables and page of a study again.
+@runtime_checkable
+class Joinable(Protocol):
+    """A recipe that can show several of its studies on one page."""
+
+    def join(self, studies: Mapping[Path, Any], out: Path) -> None:
+        """Write summary, tables and page of all."""
+
+
+def report(first: Path, /, *others: Path, out: Path | None = None) -> None:
+    """Write summary, tables and page of a study again, or of several studies of one recipe together.
 
     Parameters
     ----------
-    folder:
+    first:
         The output folder of `dimscope reproduce`.
+    others:
+        More such folders, to be joined with the first.
+    out:
+        Folder for the joint page.
     """
     with watching():
-        opened(folder).report(folder)
+        if others:
+            _join([first, *others], out)
+        elif out is not None:
+            raise UserError("--out is where the page of several studies goes; that of one lies in its own folder")
+        else:
+            opened(first).report(first)
+
+
+def _join(folders: Sequence[Path], out: Path | None) -> None:
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError(f"wanted different studies, and a folder is named twice: {', '.join(map(str, folders))}")
+    studies = {folder: opened(folder) for folder in folders}
+    recipe = studies[folders[0]]
+    if any(type(study) is not type(recipe) for study in studies.values()) or not isinstance(recipe, Joinable):
+        names = ", ".join(f"{folder} of {study.name()}" for folder, study in studies.items())
+        raise UserError(f"wanted studies of one recipe that can be joined, got {names}: report them apart")
+    if out is None or (out / "study.json").exists():
+        raise UserError("the page of several studies needs a folder of its own that is no study: name it with --out")
+    recipe.join(studies, out)
 
 
 def query(folder: Path, sql: str, /) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-
 _WORDINGS = {
     "too_short": "wanted at least one",
     "string_too_short": "wanted a name",

@@ -126,7 +126,7 @@ def load(
             tokenizer = _tokenizer(place)
         with _opening("model", place):
             model = _model(place, num_labels, seeds.integer(seed, "head"), dtype)
-            is_decoder = _is_causal(model)
+            is_decoder = is_causal(model)
     if len(tokenizer) > model.config.vocab_size:
         raise UserError(
             f"{source.name!r}: the model knows {model.config.vocab_size} tokens, but its tokenizer has "
@@ -206,7 +206,7 @@ def _model(place: Path, num_labels: int, seed: int, dtype: torch.dtype) -> PreTr
 
 
 @torch.inference_mode()
-def _is_causal(model: PreTrainedModel) -> bool:
+def is_causal(model: PreTrainedModel) -> bool:
     """Tell whether the first token's state is blind to those after it; configs do not say it reliably."""
     ids = torch.full((2, 8), 5, device=model.device)
     ids[1, 1:] = 6

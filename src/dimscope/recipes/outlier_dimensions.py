@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -35,7 +36,8 @@ from dimscope.methods.measure.outlier_dimensions import OutlierDimensions
 from dimscope.methods.measure.persistence import Persistence, compare
 from dimscope.models.folders import folder
 from dimscope.models.size import size
-from dimscope.report.outlier_dimensions import page
+from dimscope.report.joined import joined
+from dimscope.report.outlier_dimensions import models_and_tasks, page
 from dimscope.report.written import write_page
 from dimscope.running import run
 from dimscope.scoring.cost import FORWARD, TRAINING, Cost, in_words, num_tokens, speed, total
@@ -58,9 +60,14 @@ class Cell:
     results: list[Result] = field(default_factory=list)
 
     @property
+    def place(self) -> tuple[str, str]:
+        """The model and the task."""
+        return str(self.benches[0].where["model"]), str(self.benches[0].where["task"])
+
+    @property
     def name(self) -> str:
         """The name that its arrays begin with."""
-        return f"{self.benches[0].where['model']}/{self.benches[0].where['task']}"
+        return "/".join(self.place)
 
     def stacked(self, method: type[Method], array: str, weights: str) -> np.ndarray:
         """One array of one method for every seed, stacked along a first axis."""
@@ -137,15 +144,36 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
         Raises:
             UserError: the study has not been finished.
         """
+        _write(out, self._stored(out))
+
+    @classmethod
+    def join(cls, studies: Mapping[Path, Self], out: Path) -> None:
+        """Write summary, tables and page of several studies, found in those folders, as those of one.
+
+        Raises:
+            UserError: a study has not been finished, two have a model and task in common, or tell outliers by
+                different rules.
+        """
+        first, *others = studies.values()
+        if any(other.outliers != first.outliers for other in others):
+            raise UserError(
+                "wanted studies that tell outlier dimensions by one rule, got different settings of --outliers: "
+                "sets of different rules cannot be compared; report them apart"
+            )
+        whole = joined({str(folder): study._stored(folder) for folder, study in studies.items()})
+        across, rates = _persistence(whole.arrays, models_and_tasks(whole), first.seeds[0])
+        _write(out, replace(whole, numbers=[*whole.numbers, *across], arrays={**whole.arrays, **rates}))
+
+    def _stored(self, out: Path) -> Result:
         pooled = Store(out).load_run(KEY, self._key())
         if pooled is None:
             raise UserError(f"the study in {out} is not finished: run `dimscope reproduce` with the same words again")
-        _write(out, pooled)
+        return pooled
 
     def _benches(self, model: str, task: str, out: Path) -> list[Bench]:
         options = {name: getattr(self, name) for name in TaskOptions.model_fields}
         loaded = load_task(task, TaskOptions(**options))
-        shared = {"device": self.device, "out": out, "max_length": self.max_length}
+        shared: dict[str, Any] = {"device": self.device, "out": out, "max_length": self.max_length}
         return [Bench(model, loaded, seed=seed, **shared) for seed in self.seeds]
 
     def _say_cost(self, cells: Sequence[Cell]) -> None:
@@ -189,31 +217,18 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
     def _pooled(self, cells: Sequence[Cell]) -> Result:
         """Every number of every run, their averages over seeds, and what only several benches together can tell."""
         numbers = [number for cell in cells for result in cell.results for number in result.numbers]
-        across, rates = self._persistence(cells)
+        arrays = {name: array for cell in cells for name, array in self._arrays(cell).items()}
+        across, rates = _persistence(arrays, [cell.place for cell in cells], self.seeds[0])
         notes = [note for cell in cells for note in cell.notes()]
         return Result(
             numbers=[*numbers, *over_seeds(numbers), *across],
-            arrays={**rates, **{name: array for cell in cells for name, array in self._arrays(cell).items()}},
+            arrays={**arrays, **rates},
             notes=list(dict.fromkeys(notes)),
             method=KEY,
             sources=self.sources,
             settings=self.model_dump(mode="json"),
             bench={"benches": [dict(bench.spec) for cell in cells for bench in cell.benches]},
         )
-
-    def _persistence(self, cells: Sequence[Cell]) -> tuple[list[Number], dict[str, Array]]:
-        """Per model, the outlier sets of all tasks and seeds against each other, before and after fine-tuning."""
-        numbers: list[Number] = []
-        arrays: dict[str, Array] = {}
-        for model in self.models:
-            own = [cell for cell in cells if cell.benches[0].where["model"] == model]
-            for weights in WEIGHTS:
-                members = np.concatenate([cell.outliers(weights) for cell in own])
-                found, rates = compare([np.flatnonzero(row) for row in members], members.shape[1], self.seeds[0])
-                place = {"model": model, "weights": weights, "task": "all", "seed": "all"}
-                numbers += [replace(number, where=place) for number in found]
-                arrays[f"{model}/{weights}/persistence_rate"] = rates
-        return numbers, arrays
 
     def _arrays(self, cell: Cell) -> dict[str, Array]:
         """What the page draws of one model on one task: by weights, and by seed or averaged over seeds."""
@@ -248,6 +263,23 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
         return digest({"settings": self.model_dump(mode="json"), "result_version": RESULT_VERSION})
 
 
+def _persistence(
+    arrays: Mapping[str, Array], places: Sequence[tuple[str, str]], seed: int
+) -> tuple[list[Number], dict[str, Array]]:
+    """Per model, the outlier sets of all tasks and seeds against each other, before and after fine-tuning."""
+    numbers: list[Number] = []
+    found: dict[str, Array] = {}
+    for model in dict.fromkeys(model for model, _ in places):
+        own = [arrays[f"{model}/{task}/is_outlier"].values for name, task in places if name == model]
+        for weights, members in zip(WEIGHTS, np.concatenate(own, axis=1), strict=True):
+            sets = [np.flatnonzero(row) for row in members]
+            across, rates = compare(sets, members.shape[1], seed)
+            where = {"model": model, "weights": weights, "task": "all", "seed": "all"}
+            numbers += [replace(number, where=where) for number in across]
+            found[f"{model}/{weights}/persistence_rate"] = rates
+    return numbers, found
+
+
 def _require_distinct(cells: Sequence[Cell]) -> None:
     """Refuse benches whose numbers would stand at one place."""
     names = [f"{cell.name}, seed {bench.seed}" for cell in cells for bench in cell.benches]
@@ -262,6 +294,6 @@ def _write(out: Path, pooled: Result) -> None:
     """Write what people read, out of the pooled result."""
     write_summary(out, OutlierDimensionsStudy.name(), pooled.numbers)
     written = page(pooled)
-    for sentence in written.answers:
-        say(sentence)
+    for about, sentences in written.answers.items():
+        say(f"{about}: {' '.join(sentences)}")
     say(f"The page: {write_page(out, written)}")

@@ -7,6 +7,8 @@ model) and `factor` belongs to the outlier rule Var_j >= factor * mean_i Var_i o
 
 from __future__ import annotations
 
+import json
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import altair as alt
@@ -17,6 +19,8 @@ from jaxtyping import Bool, Float
 from dimscope.report.theme import ACCENT, NEUTRAL, PALETTE, Chart, message, themed
 
 _DASHES = [5, 4]
+_LABEL, _HEADER = 26, 26
+"""The most characters of a label in one line."""
 _DECADES = alt.Axis(tickCount=5)
 
 
@@ -39,32 +43,36 @@ def comparison(
     colors = alt.Scale(domain=labels, range=[ACCENT] + [NEUTRAL] * (len(labels) - 1))
     panel = alt.layer(*_dots(rows, "label", measure))
     panel = panel.encode(color=alt.Color("label:N", scale=colors, legend=None))
-    chart = panel.facet(row=alt.Row("group:N", sort=groups, title=None), spacing=14)
+    chart = panel.facet(row=_panels("group", groups), spacing=14)
     description = f"{measure} with intervals for {', '.join(labels)}; a panel each for {', '.join(groups)}."
     return themed(chart, title, description)
 
 
 def ablation(rows: pd.DataFrame, *, measure: str = "accuracy", title: str = "What is lost without them") -> Chart:
-    """Give what is left after each ablation, colored by site, and a rule where nothing is (`reference`).
+    """Give what is left after each ablation, colored by fill, in a panel for each place.
 
-    `rows` has the columns ablated, site, value, low, high, reference; NaN for low and high leaves the
-    interval out.
+    Each panel has a rule where nothing is ablated (`reference`). `rows` has the columns ablated, fill, place, value,
+    low, high, reference; NaN for low and high leaves the interval out.
 
     Raises:
         KeyError: a column is missing.
 
-    >>> row = {"ablated": "ρ", "site": "final", "value": 0.7, "low": 0.68, "high": 0.72, "reference": 0.8}
-    >>> ablation(pd.DataFrame([row])).data.reference.tolist()
+    >>> row = {"ablated": "ρ", "fill": "mean", "place": "final", "value": 0.7, "low": 0.68, "high": 0.72}
+    >>> ablation(pd.DataFrame([{**row, "reference": 0.8}])).data.reference.tolist()
     [0.8]
     """
-    rows = rows[["ablated", "site", "value", "low", "high", "reference"]]
+    rows = rows[["ablated", "fill", "place", "value", "low", "high", "reference"]]
     interval, points = _dots(rows, "ablated", measure)
-    interval = interval.encode(stroke=alt.Stroke("site:N", sort=None, legend=None))
-    dots = (interval + _told_apart(points, "site")).encode(yOffset=alt.YOffset("site:N", sort=None))
+    interval = interval.encode(stroke=alt.Stroke("fill:N", sort=None, legend=None))
+    dots = (interval + _told_apart(points, "fill")).encode(yOffset=alt.YOffset("fill:N", sort=None))
     intact = alt.Chart(rows).transform_aggregate(groupby=["reference"]).mark_rule(strokeDash=_DASHES)
     intact = intact.encode(x="reference:Q", tooltip=_tip("reference"))
-    description = f"{measure} after ablating {', '.join(rows['ablated'].unique())}."
-    chart = (intact + dots).properties(height=22 * len(rows[["ablated", "site"]].drop_duplicates()))
+    panel = (intact + dots).properties(height=16 * len(rows[["ablated", "fill"]].drop_duplicates()))
+    places = rows["place"].unique().tolist()
+    chart = panel.facet(row=_panels("place", places), spacing=14)
+    description = (
+        f"{measure} after ablating {', '.join(rows['ablated'].unique())}; a panel each for {', '.join(places)}."
+    )
     return themed(chart, title, description, "dashed: nothing ablated")
 
 
@@ -94,15 +102,14 @@ def spectrum(
     lines = spectra.mark_line(strokeWidth=1, opacity=0.5)
     lines = lines.encode(stroke=alt.Stroke("key:N", sort=None, legend=None))
     points = _told_apart(spectra.mark_point(filled=True, size=28, aria=False), "key")
-    first = spectra.transform_filter("datum.rank == 1").transform_calculate(name="'dim ' + datum.dim")
-    names = first.mark_text(align="left", dx=8, dy=-5).encode(text="name:N")
     once = alt.Chart(shown).transform_aggregate(dims="count()")
     limit = once.mark_rule(strokeDash=_DASHES).encode(y=alt.datum(factor))
     above = [f"{key} {(rows['ratio'] >= factor)[rows['key'] == key].sum()}" for key in variances]
-    subtitle = f"dashed: {factor:g} × the mean; at or above it: {', '.join(above)}"
+    largest = [f"{key} {variance.argmax()}" for key, variance in variances.items()]
+    subtitle = f"dashed: {factor:g} × the mean; at or above it: {', '.join(above)}; largest dim: {', '.join(largest)}"
     description = f"Variance over mean variance of every dimension, largest first; {subtitle}."
     missing = _left_out(len(rows) - len(shown))
-    return themed(limit + lines + points + names, title, description, f"{subtitle} {missing}")
+    return themed(limit + lines + points, title, description, f"{subtitle} {missing}")
 
 
 def profile(
@@ -125,7 +132,7 @@ def profile(
     frame = pd.concat(panels, ignore_index=True)
     frame["marked"] = frame["dim"].isin(list(marked))
     panel = alt.layer(*_activations(frame), _hovered(frame), data=frame)
-    chart = panel.facet(row=alt.Row("key:N", sort=list(rows), title=None))
+    chart = panel.facet(row=_panels("key", list(rows)))
     subtitle = f"line: mean; band: ± the spread{'; points: outliers' if frame['marked'].any() else ''}"
     description = f"Mean and spread of every dimension; a panel each for {', '.join(rows)}."
     return themed(chart, title, description, subtitle)
@@ -201,8 +208,10 @@ def persistence(
 def _dots(rows: pd.DataFrame, label: str, measure: str) -> tuple[alt.Chart, alt.Chart]:
     """Intervals, and the points that lie on them: a line of the chart for each label."""
     labels = list(rows[label].unique())
-    place = alt.Chart(rows, height=22 * len(labels)).encode(
-        y=alt.Y(f"{label}:N", sort=labels, title=None),
+    most_lines = max(len(textwrap.wrap(each, _LABEL)) for each in labels)
+    axis = alt.Axis(labelExpr=_in_lines(labels, _LABEL), labelOverlap=False)
+    place = alt.Chart(rows, height=(10 + 12 * most_lines) * len(labels)).encode(
+        y=alt.Y(f"{label}:N", sort=labels, title=None, axis=axis),
         tooltip=[f"{label}:N", _tip("value"), _tip("low"), _tip("high")],
     )
     interval = place.transform_filter("isValid(datum.low) && isValid(datum.high)").mark_rule(strokeWidth=2)
@@ -211,14 +220,15 @@ def _dots(rows: pd.DataFrame, label: str, measure: str) -> tuple[alt.Chart, alt.
     return interval.encode(x="low:Q", x2="high:Q"), points.encode(x=value)
 
 
-def _activations(frame: pd.DataFrame) -> tuple[alt.Chart, alt.Chart, alt.Chart]:
-    """Band, line and points of an activation diagram."""
+def _activations(frame: pd.DataFrame) -> list[alt.Chart]:
+    """Band, line and, where dimensions are marked, points of an activation diagram."""
     place = alt.Chart(frame, height=130).encode(x=alt.X("dim:Q", title="dimension", scale=alt.Scale(nice=False)))
     ends = place.transform_calculate(low="datum.mean - datum.spread", high="datum.mean + datum.spread")
     band = ends.mark_area(opacity=0.3, color=PALETTE[0]).encode(y=alt.Y("low:Q", title="value"), y2="high:Q")
     line = place.mark_line(strokeWidth=1, color=PALETTE[0]).encode(y="mean:Q")
     points = place.transform_filter("datum.marked").mark_point(filled=True, size=45, color=ACCENT)
-    return band, line, points.encode(y="mean:Q")
+    # A layer without rows would have no extent, of which the browser's console complains.
+    return [band, line, *([points.encode(y="mean:Q")] if frame["marked"].any() else [])]
 
 
 def _hovered(frame: pd.DataFrame) -> alt.Chart:
@@ -239,6 +249,17 @@ def _told_apart(points: alt.Chart, key: str) -> alt.Chart:
     legend = alt.Legend(title=None)
     color = alt.Color(f"{key}:N", sort=None, legend=legend)
     return points.encode(color=color, shape=alt.Shape(f"{key}:N", sort=None, legend=legend))
+
+
+def _panels(key: str, names: Sequence[str]) -> alt.Row:
+    """A panel for each name, one below the other, in that order."""
+    header = alt.Header(labelExpr=_in_lines(names, _HEADER))
+    return alt.Row(f"{key}:N", sort=list(names), title=None, header=header)
+
+
+def _in_lines(labels: Sequence[str], length: int) -> str:
+    """An expression that gives each label in lines; Vega-Lite would clip it where a page would wrap it."""
+    return f"{json.dumps({label: textwrap.wrap(label, length) for label in labels})}[datum.label]"
 
 
 def _tip(field: str) -> alt.Tooltip:

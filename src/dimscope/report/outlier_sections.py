@@ -30,9 +30,10 @@ CLASSIFIERS = (
 
 _HOW = (
     "Every model was fine-tuned once per seed. The threshold and direction of each one-dimensional classifier were "
-    "learned on the training sentences and scored on held-out ones. ρ, the principal dimension, is that of the largest "
-    "variance over the training sentences; a dimension is an outlier if its variance is at least {factor:g} times the "
-    "mean variance."
+    "learned on the training sentences and scored on held-out ones; the principal dimension is that of the largest "
+    "variance over the training sentences. The best dimension is the one that did best in training, the best linear "
+    "direction weighs all dimensions, and a random direction weighs them by chance. (grid) marks the paper's own rule, "
+    "which tries thresholds in steps of 0.5 around the mean."
 )
 
 
@@ -64,10 +65,15 @@ def one_dimension(result: Result, cells: Sequence[Cell]) -> Section:
             "group": [_place(number) for number in shown],
         }
     )
-    chart = figures.comparison(rows)
     caption = "Accuracy on held-out sentences after fine-tuning: the principal dimension beside every control."
-    how = _HOW.format(factor=result.settings["outliers"]["factor"])
-    return Section("What one dimension can do", [how], tables, [Figure("one_dimension", chart, caption)])
+    return Section(
+        "What one dimension can do",
+        [_HOW],
+        tables,
+        "Each dot is the accuracy of one classifier, and the bar through it the interval. The orange dot is ρ alone. "
+        "The claim needs it level with the full model, and to the right of everything that knows nothing of ρ.",
+        [Figure("one_dimension", figures.comparison(rows), caption)],
+    )
 
 
 def _by_classifier(result: Result, weights: str) -> list[Number]:
@@ -87,7 +93,7 @@ def _place(number: Number) -> str:
 
 
 def _title(number: Number) -> str:
-    grid = " (paper's grid)" if number.where.get("rule") == "grid" else ""
+    grid = " (grid)" if number.where.get("rule") == "grid" else ""
     return f"{number.where['classifier']}{grid}"
 
 
@@ -102,7 +108,8 @@ def variance(result: Result, cells: Sequence[Cell]) -> Section:
     )
     numbers = [each for name in (*names, "num_constant_mean_dims") for each in averages(result, name)]
     shown = [each for each in numbers if "site" in each.where]
-    described = _table("variance", shown, ["model", "task", "weights", "site", "token"], "Averages over seeds.")
+    where = [key for key in ("site", "token") if len({each.where[key] for each in shown}) > 1]
+    described = _table("variance", shown, ["model", "task", "weights", *where], "Averages over seeds.")
     charts = []
     for model, task in cells:
         variance = result.arrays[f"{model}/{task}/variance"]
@@ -114,7 +121,12 @@ def variance(result: Result, cells: Sequence[Cell]) -> Section:
         "A constant-mean dimension is an outlier in another sense: its mean lies far from those of the others, however "
         "little it varies. The participation ratio says over how many dimensions the variance is spread."
     ]
-    return Section("Which dimensions vary", text, [described], charts)
+    reading = (
+        "Each dot is a dimension, the one that varies most at the left; both axes are logarithmic, so that equal steps "
+        "are equal factors. Dots at or above the dashed line are outliers. A flat curve has none; a curve that "
+        "starts high and drops at once has a few that stand alone."
+    )
+    return Section("Which dimensions vary", text, [described], reading, charts)
 
 
 def profiles(result: Result, cells: Sequence[Cell]) -> Section:
@@ -132,7 +144,13 @@ def profiles(result: Result, cells: Sequence[Cell]) -> Section:
             "Mean and standard deviation of every dimension over held-out sentences, their states averaged over seeds."
         )
         charts.append(Figure(_file("activations", model, task), chart, caption))
-    return Section("Activation diagrams", [], [], charts)
+    reading = (
+        "From left to right, every dimension of the state: the line is its mean over sentences, the band one standard "
+        "deviation to either side. A wide spike is a dimension that varies; a tall narrow one stands far off but says "
+        "the same of every sentence. Points are the outliers after fine-tuning under any seed. Pointing at a dimension "
+        "names it."
+    )
+    return Section("Activation diagrams", reading=reading, figures=charts)
 
 
 def correlation(result: Result, cells: Sequence[Cell]) -> Section:
@@ -162,7 +180,12 @@ def correlation(result: Result, cells: Sequence[Cell]) -> Section:
         "does not see the scale of a dimension; the paper's grid of absolute steps does, and handicaps what varies "
         "little."
     ]
-    return Section("Variance against accuracy", text, [described], charts)
+    reading = (
+        "Each point is a dimension: the farther right the more it varies, the higher the better it does the task "
+        "alone. If variance told what a dimension knows, the points would rise to the right. The dashed lines are the "
+        "full model and the majority class, between which a useful dimension lies."
+    )
+    return Section("Variance against accuracy", text, [described], reading, charts)
 
 
 def persistence(result: Result, cells: Sequence[Cell]) -> Section:
@@ -197,7 +220,12 @@ def persistence(result: Result, cells: Sequence[Cell]) -> Section:
         chart = figures.persistence(member.astype(bool), labels, title=f"Which dimensions stay outliers: {model}")
         charts.append(Figure(_file("persistence", model), chart, "Outlier dimensions by task, seed and weights."))
     text = ["Chance: sets of the same sizes drawn at random (hypergeometric for two sets, permutation for more)."]
-    return Section("Persistence", text, tables, charts)
+    reading = (
+        "A column for each dimension that is ever an outlier, a row for each model that was measured: a filled tile "
+        "says that it is an outlier there. Columns that are filled from top to bottom are outliers that stay; columns "
+        "that are filled in a few rows only come and go with training."
+    )
+    return Section("Persistence", text, tables, reading, charts)
 
 
 _OVERLAP = (
@@ -207,6 +235,8 @@ _OVERLAP = (
     "num_shared_by_chance",
     "jaccard_score",
     "overlap_p_value",
+    "variance_rank_correlation",
+    "variance_rank_p_value",
 )
 _ACROSS = (
     "num_sets",
@@ -230,7 +260,8 @@ def ablation(result: Result, cells: Sequence[Cell]) -> Section:
         shown = pd.DataFrame(
             {
                 "ablated": str(each.where["ablated"]),
-                "site": f"{each.where['place']}, {each.where['fill']}",
+                "fill": str(each.where["fill"]),
+                "place": str(each.where["place"]),
                 "value": each.value,
                 "low": each.interval[0] if each.interval else np.nan,
                 "high": each.interval[1] if each.interval else np.nan,
@@ -242,11 +273,16 @@ def ablation(result: Result, cells: Sequence[Cell]) -> Section:
         chart = figures.ablation(shown, title=f"What is lost without them: {model}, {task}")
         charts.append(Figure(_file("ablation", model, task), chart, "Accuracy after dimensions lost what they say."))
     text = [
-        "Dimensions were set to their mean, to their value in another sentence, or to zero, at the final state or after "
-        "every layer (there on fewer sentences). Zero also moves the state to where no sentence lies; read the others "
-        "first."
+        "Dimensions were set to their mean, to their value in another sentence, or to zero, at the final state or "
+        "after every layer (there on fewer sentences). Zero also moves the state to where no sentence lies; read the "
+        "others first."
     ]
-    return Section("Ablations", text, [described], charts)
+    reading = (
+        "A panel for each place. Each dot is what is left of the accuracy when the dimensions named at the left lose "
+        "what they say; the dashed line is the accuracy when nothing is taken out. What matters is how far left of "
+        "the line a dot lies, and whether as many random dimensions lie there too."
+    )
+    return Section("Ablations", text, [described], reading, charts)
 
 
 def _file(*parts: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from dimscope.report.names import readable
 from dimscope.report.tables import to_html, to_markdown, to_markdown_text
 from dimscope.report.theme import Chart, scripts, to_spec
 
@@ -52,32 +53,46 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """Paragraphs of plain text, then tables, then figures."""
+    """Paragraphs of plain text, then tables, then how the figures are read, then those."""
 
     title: str
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
+    reading: str = ""
     figures: Sequence[Figure] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What was asked, the answer in a few sentences, what it rests on, and how it was made."""
+    """What was asked, the answer in a few sentences, what it rests on, and how it was made.
+
+    `introduction` says what a reader must know to understand the answers; those stand under what they are about, and
+    `verdicts` is all of them in one table. `citations` are shown letter by letter.
+    """
 
     title: str
     question: str
-    answers: Sequence[str]
+    introduction: Sequence[str] = ()
+    verdicts: Table | None = None
+    answers: Mapping[str, Sequence[str]]
     sections: Sequence[Section]
     caveats: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sources: Sequence[str] = ()
+    citations: Sequence[str] = ()
+
+    @property
+    def tables(self) -> list[Table]:
+        """Every table, in the order of the page."""
+        first = [self.verdicts] if self.verdicts else []
+        return [*first, *(table for section in self.sections for table in section.tables)]
 
 
 def render(page: Page) -> str:
     """Give the page as one HTML file: no request leaves it, and nothing in it runs but its own two scripts.
 
-    >>> page = Page(title="A & B", question="Which?", answers=["Both."], sections=[])
+    >>> page = Page(title="A & B", question="Which?", answers={"Us": ["Both."]}, sections=[])
     >>> "<h1>A &amp; B</h1>" in render(page)
     True
     """
@@ -88,38 +103,60 @@ def render(page: Page) -> str:
 def to_markdown_page(page: Page) -> str:
     """Give the page as Markdown, its figures as links to figures/<name>.svg.
 
-    >>> page = Page(title="Outliers", question="Which?", answers=["Dimension 99."], sections=[])
+    >>> page = Page(title="Outliers", question="Which?", answers={"bert": ["Dimension 99."]}, sections=[])
     >>> print(to_markdown_page(page))
     # Outliers
     <BLANKLINE>
     *Which?*
     <BLANKLINE>
+    ## bert
+    <BLANKLINE>
     Dimension 99.
     """
     blocks = [f"# {to_markdown_text(page.title)}", f"*{to_markdown_text(page.question)}*"]
-    blocks += map(to_markdown_text, page.answers)
+    blocks += map(to_markdown_text, page.introduction)
+    blocks += _table(page.verdicts) if page.verdicts else []
+    for about, sentences in page.answers.items():
+        blocks += [f"## {to_markdown_text(about)}", to_markdown_text(" ".join(sentences))]
     for section in page.sections:
         blocks += _section(section)
     blocks += _list("Caveats", page.caveats)
-    blocks += _list("Settings", [f"{name}: {as_text(value)}" for name, value in page.settings.items()])
-    blocks += _list("Provenance", [f"{name}: {as_text(value)}" for name, value in page.provenance.items()])
+    blocks += _list("Settings", [f"{readable(name)}: {as_text(value)}" for name, value in page.settings.items()])
+    blocks += _list("Provenance", [f"{readable(name)}: {as_text(value)}" for name, value in page.provenance.items()])
     blocks += _list("Sources", page.sources)
+    # Indented, so that nothing in a citation is read as Markdown.
+    blocks += [textwrap.indent(citation, "    ") for citation in page.citations]
     return "\n\n".join(blocks) + "\n"
 
 
 def as_text(value: object) -> str:
-    """Give a setting as text: words as they are, the rest as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """Give a setting as a reader wants it: words, and commas between several.
+
+    >>> as_text({"learning_rate": 3e-05, "schedule": "constant", "clip_norm": None, "seeds": [1, 2]})
+    'learning rate 3e-05; schedule constant; clip norm not set; seeds 1, 2'
+    """
+    if value is None:
+        return "not set"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{readable(name)} {as_text(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(as_text, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _section(section: Section) -> list[str]:
     blocks = [f"## {to_markdown_text(section.title)}", *map(to_markdown_text, section.text)]
     for table in section.tables:
-        blocks += [f"**{to_markdown_text(table.caption)}**", to_markdown(table.frame)]
+        blocks += _table(table)
+    blocks += [to_markdown_text(section.reading)] if section.reading else []
     for figure in section.figures:
         caption = to_markdown_text(figure.caption)
         blocks += [f"![{caption}](figures/{quote(figure.name, safe='')}.svg)", caption]
     return blocks
+
+
+def _table(table: Table) -> list[str]:
+    return [f"**{to_markdown_text(table.caption)}**", to_markdown(table.frame)]
 
 
 def _list(title: str, items: Sequence[str]) -> list[str]:
@@ -130,7 +167,7 @@ def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("dimscope.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"spec": to_spec, "as_text": as_text}
+    environment.filters |= {"spec": to_spec, "as_text": as_text, "readable": readable}
     environment.globals["table"] = to_html
     return environment
 

@@ -17,12 +17,19 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from dimscope.core.result import Number
+from dimscope.report.names import NAMES, readable
 
 MISSING = "—"
 
 
-def cell(value: float, interval: tuple[float, float] | None = None, spread: float | None = None, unit: str = "") -> str:
-    """Give a number as a reader wants it: value, ± spread, unit, [low, high].
+def cell(
+    value: float,
+    interval: tuple[float, float] | None = None,
+    spread: float | None = None,
+    unit: str = "",
+    decimals: int | None = None,
+) -> str:
+    """Give a number as a reader wants it: value, ± spread, unit, [low, high]; its size sets the decimals if none are.
 
     >>> cell(0.8229, interval=(0.801, 0.8444))
     '0.823 [0.801, 0.844]'
@@ -33,7 +40,7 @@ def cell(value: float, interval: tuple[float, float] | None = None, spread: floa
         return MISSING
     ends = interval or ()
     is_count = interval is None and spread is None and value % 1 == 0
-    form = "z.0f" if is_count else _format(max(map(abs, [value, *ends])))
+    form = "z.0f" if is_count else _format(max(map(abs, [value, *ends]))) if decimals is None else f"z.{decimals}f"
     parts = [f"{value:{form}}"]
     if spread is not None:
         parts.append(f"± {spread:{form}}")
@@ -47,8 +54,8 @@ def cell(value: float, interval: tuple[float, float] | None = None, spread: floa
 def wide(numbers: Sequence[Number], rows: Sequence[str], columns: str = "name") -> pd.DataFrame:
     """Give a table of cells: a row for each place along `rows`, a column for each value of `columns`.
 
-    `rows` and `columns` name parts of a number's place, or "name" for its name. All stand in the order met;
-    cells without a number hold a dash.
+    `rows` and `columns` name parts of a number's place, or "name" for its name in a reader's words. All stand in the
+    order met; cells without a number hold a dash.
 
     Raises:
         ValueError: two numbers fall into one cell.
@@ -60,17 +67,23 @@ def wide(numbers: Sequence[Number], rows: Sequence[str], columns: str = "name") 
     """
     table: dict[tuple[Any, ...], dict[str, str]] = {}
     for number in numbers:
-        place = {**number.where, "name": number.name}
+        place = {**number.where, "name": readable(number.name)}
         row = table.setdefault(tuple(place.get(key, MISSING) for key in rows), {})
         column = str(place.get(columns, MISSING))
         if column in row:
             raise ValueError(
                 f"two numbers {number.name!r} fall into one cell: {place}; name what tells them apart in rows"
             )
-        row[column] = cell(number.value, number.interval, unit=number.unit)
+        row[column] = _of(number)
     headings = list(dict.fromkeys(column for row in table.values() for column in row))
     cells = [[*key, *(row.get(column, MISSING) for column in headings)] for key, row in table.items()]
     return pd.DataFrame(cells, columns=[*rows, *headings])
+
+
+def _of(number: Number) -> str:
+    """A cell; the mean of counts has one decimal, and a name in `NAMES` has the unit in it."""
+    unit = "" if number.name in NAMES else number.unit
+    return cell(number.value, number.interval, unit=unit, decimals=1 if number.name.startswith("num_") else None)
 
 
 def to_csv(frame: pd.DataFrame) -> str:

@@ -72,7 +72,7 @@ _CONFIG: dict[str, Any] = {
 }
 _FILE_WIDTH = 560
 # What a telephone shows of a line, in characters: a chart clips its text where a page would wrap it.
-_TITLE, _SUBTITLE = 42, 52
+_TITLE, _SUBTITLE = 36, 52
 
 
 def themed(chart: Chart, title: str, description: str, subtitle: str = "") -> Chart:

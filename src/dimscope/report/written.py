@@ -12,10 +12,10 @@ from dimscope.store.files import write_bytes, write_text
 
 def write_page(out: Path, page: Page) -> Path:
     """Write the page with its tables and figures, and give the path of report.html."""
+    for table in page.tables:
+        frame = table.frame if table.exact is None else table.exact
+        write_text(out / "tables" / f"{table.name}.csv", to_csv(frame))
     for section in page.sections:
-        for table in section.tables:
-            frame = table.frame if table.exact is None else table.exact
-            write_text(out / "tables" / f"{table.name}.csv", to_csv(frame))
         for figure in section.figures:
             write_text(out / "figures" / f"{figure.name}.svg", to_svg(figure.chart))
             write_bytes(out / "figures" / f"{figure.name}.png", to_png(figure.chart))

@@ -44,6 +44,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = _temporary(path)
     with _telling_why(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
         try:
             with open(temporary, "wb") as file:
                 file.write(data)
