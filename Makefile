@@ -16,7 +16,8 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: install
-	$(BIN)/dimscope reproduce outlier_dimensions --models minilm --tasks movie_reviews --seeds 1 2 --limit 2000 --out demo
+	$(BIN)/dimscope reproduce outlier_dimensions --models minilm --tasks movie_reviews --seeds 1 2 --limit 1500 \
+	  --ablation.max-layer-sentences 128 --out demo
 
 test: install
 	$(BIN)/python -m pytest -m 'not slow'

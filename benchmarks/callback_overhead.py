@@ -1,6 +1,6 @@
 """The share of a training's time that `dimscope.OutlierCallback` takes at its default interval.
 
-python benchmarks/callback_overhead.py [STEPS]: MiniLM on movie reviews, batches of 32, on the device that Trainer takes.
+python benchmarks/callback_overhead.py [STEPS]: MiniLM on movie reviews, batches of 32, on Trainer's device.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from dimscope import Bench, OutlierCallback
 
 
 class Timed(OutlierCallback):
-    """Adds up the time within its own calls, between the first step and the last, and all of it."""
+    """Adds up the seconds that its own calls take: those at steps, and all."""
 
     within = everywhere = 0.0
 
     def on_train_begin(self, *args, **given):
+        """Time it."""
         self.everywhere += _seconds(super().on_train_begin, args, given)
 
     def on_step_end(self, *args, **given):
+        """Time it."""
         seconds = _seconds(super().on_step_end, args, given)
         self.within += seconds
         self.everywhere += seconds
 
     def on_train_end(self, *args, **given):
+        """Time it."""
         self.everywhere += _seconds(super().on_train_end, args, given)
 
 

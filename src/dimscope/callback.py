@@ -243,7 +243,7 @@ def _as_split(texts: Sequence[str] | Sequence[tuple[str, str]], labels: Sequence
             f"labels: wanted the class of each of {len(inputs)} texts, a number 0, 1, …; got {labels!r:.60}"
         )
     first, *second = zip(*inputs, strict=True)
-    return Split(first, classes.astype(np.int64), *second)
+    return Split(first, classes.astype(np.int64), second[0] if second else None)
 
 
 def _require_classes(splits: Sequence[Split], num_labels: int) -> None:

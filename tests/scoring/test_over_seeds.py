@@ -40,9 +40,3 @@ def test_one_seed_keeps_its_own_interval():
 
 def test_the_index_of_a_dimension_has_no_mean():
     assert over_seeds([Number(name="principal_dim", value=3, unit=INDEX, where={"seed": 1})]) == []
-
-
-def test_an_accuracys_interval_stays_between_none_and_all():
-    mean = over_seeds(numbers([0.4, 0.9]))[0]
-    assert mean.interval == (0.0, 1.0)
-    assert mean.value == pytest.approx(0.65)

