@@ -294,6 +294,7 @@ def _write(out: Path, pooled: Result) -> None:
     """Write what people read, out of the pooled result."""
     write_summary(out, OutlierDimensionsStudy.name(), pooled.numbers)
     written = page(pooled)
-    for about, sentences in written.answers.items():
-        say(f"{about}: {' '.join(sentences)}")
+    say("\n".join(f"{about}: {' '.join(sentences)}" for about, sentences in written.answers.items()))
+    shown = next(table for table in written.tables if table.name == "one_dimension_fine-tuned")
+    say(f"\n{shown.caption}\n{shown.frame.to_string(index=False)}\n")
     say(f"The page: {write_page(out, written)}")
