@@ -296,5 +296,5 @@ def _write(out: Path, pooled: Result) -> None:
     written = page(pooled)
     say("\n".join(f"{about}: {' '.join(sentences)}" for about, sentences in written.answers.items()))
     shown = next(table for table in written.tables if table.name == "one_dimension_fine-tuned")
-    say(f"\n{shown.caption}\n{shown.frame.to_string(index=False)}\n")
+    say(f"{shown.caption}\n{shown.frame.to_string(index=False)}")
     say(f"The page: {write_page(out, written)}")
