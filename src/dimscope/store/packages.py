@@ -19,7 +19,7 @@ from dimscope.core.provenance import digest
 from dimscope.store.cache import cache_folder
 from dimscope.store.files import new_folder, sha256, write_bytes, write_text
 
-_PATIENCE = ("--timeout=8", "--retries=1")
+_PATIENCE = ("--timeout=8", "--retries=0")
 _KINDS = {
     "wheel": ("--only-binary=:all:",),
     "sdist": ("--no-binary=:all:", "--use-pep517", "--no-build-isolation"),
