@@ -96,32 +96,29 @@ def test_the_loss_falls_and_the_network_is_left_in_evaluation_mode(make):
     assert not network.model.training
 
 
+@pytest.fixture
+def rates(monkeypatch):
+    """The learning rate of every optimizer step."""
+    seen, step = [], torch.optim.AdamW.step
+
+    def note_rate(self, *arguments, **named):
+        seen.append(self.param_groups[0]["lr"])
+        return step(self, *arguments, **named)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", note_rate)
+    return seen
+
+
 @pytest.mark.parametrize(("schedule", "last"), [("constant", 1.0), ("linear", 1 / 8), ("cosine", 0.0380602)])
-def test_schedules_end_where_their_formula_says(make, monkeypatch, schedule, last):
-    rates = []
-    step = torch.optim.AdamW.step
-    monkeypatch.setattr(
-        torch.optim.AdamW,
-        "step",
-        lambda self, *a, **k: (rates.append(self.param_groups[0]["lr"]), step(self, *a, **k))[1],
-    )
-    network, data = make()
-    train(network, data, settings(schedule=schedule, batch_size=6), seed=1)
+def test_schedules_end_where_their_formula_says(make, rates, schedule, last):
+    train(*make(), settings(schedule=schedule, batch_size=6), seed=1)
     assert len(rates) == 8
     assert rates[0] == pytest.approx(1e-3)
     assert rates[-1] == pytest.approx(1e-3 * last, rel=1e-4)
 
 
-def test_warm_up_rises_from_nothing(make, monkeypatch):
-    rates = []
-    step = torch.optim.AdamW.step
-    monkeypatch.setattr(
-        torch.optim.AdamW,
-        "step",
-        lambda self, *a, **k: (rates.append(self.param_groups[0]["lr"]), step(self, *a, **k))[1],
-    )
-    network, data = make()
-    train(network, data, settings(warmup_fraction=0.5, batch_size=6), seed=1)
+def test_warm_up_rises_from_nothing(make, rates):
+    train(*make(), settings(warmup_fraction=0.5, batch_size=6), seed=1)
     assert rates[:5] == pytest.approx([0, 0.25e-3, 0.5e-3, 0.75e-3, 1e-3])
 
 
