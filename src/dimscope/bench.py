@@ -160,8 +160,7 @@ class Bench:
         self, split: str, sites: Sequence[str], pooling: str = "auto"
     ) -> dict[str, Float32[np.ndarray, "sentences dims"]]:
         """The pooled states at several sites, all from one forward pass; from the store where they are there."""
-        if pooling == "auto":
-            pooling = default_pooling(self.network)
+        pooling = self._definite(pooling)
         missing = [site for site in sites if not self._stored(split, site, pooling)]
         if missing:
             taken = capture.states(self.network, self.batches(split), missing, pooling)
@@ -211,14 +210,16 @@ class Bench:
 
     def states_folder(self, split: str, site: str = "final", pooling: str = "auto") -> Path:
         """The folder that keeps these states, once they were taken."""
-        if pooling == "auto":
-            pooling = default_pooling(self.network)
+        pooling = self._definite(pooling)
         return self.store.states(self.about_states(split, site, pooling))
 
     def about_states(self, split: str, site: str, pooling: str) -> dict[str, Any]:
         """What states are the states of. The seed is in the checkpoint's hash; pretrained states have none."""
         shared = {name: part for name, part in self.spec.items() if name != "seed"}
         return {**shared, "split": split, "site": site, "pooling": pooling, "precision": "float32"}
+
+    def _definite(self, pooling: str) -> str:
+        return default_pooling(self.network) if pooling == "auto" else pooling
 
     def _stored(self, split: str, site: str, pooling: str) -> bool:
         """Bring states from the store to hand, and tell whether they were there."""

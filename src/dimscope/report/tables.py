@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from dimscope.core.result import Number
 from dimscope.report.names import NAMES, readable
+from dimscope.store.spreadsheets import inert
 
 MISSING = "—"
 
@@ -92,7 +93,7 @@ def to_csv(frame: pd.DataFrame) -> str:
     >>> to_csv(pd.DataFrame({"task": ["=1+1"], "accuracy": [-0.1]}))
     "task,accuracy\\r\\n'=1+1,-0.1\\r\\n"
     """
-    return frame.map(_not_a_formula).rename(columns=_not_a_formula).to_csv(index=False, lineterminator="\r\n")
+    return frame.map(inert).rename(columns=inert).to_csv(index=False, lineterminator="\r\n")
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
@@ -149,7 +150,3 @@ def _format(size: float) -> str:
     if 0 < size < 0.001:
         return ".1e"
     return f"z.{max(0, 3 - math.floor(math.log10(size))) if 10 <= size < math.inf else 3}f"
-
-
-def _not_a_formula(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value[:1] in set("=+-@\t\r") else value

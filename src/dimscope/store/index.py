@@ -15,6 +15,7 @@ from dimscope.core.result import Number
 from dimscope.store.files import write_bytes, write_json
 from dimscope.store.layout import Store
 from dimscope.store.runs import numbers_to_json
+from dimscope.store.spreadsheets import inert
 
 
 def write_summary(out: Path, recipe: str, numbers: Sequence[Number]) -> None:
@@ -74,9 +75,9 @@ def _encoded(frame: pd.DataFrame, format: str) -> bytes:
     if format == "parquet":
         frame.apply(_of_one_type).to_parquet(buffer, index=False)
     elif format == "xlsx":
-        _to_excel(frame.map(_inert), buffer)
+        _to_excel(frame.map(inert), buffer)
     else:
-        frame.map(_inert).to_csv(buffer, index=False)
+        frame.map(inert).to_csv(buffer, index=False)
     return buffer.getvalue()
 
 
@@ -90,11 +91,6 @@ def _to_excel(frame: pd.DataFrame, buffer: io.BytesIO) -> None:
         frame.to_excel(buffer, index=False)
     except ImportError as error:
         raise UserError("xlsx is written by the package openpyxl: `pip install openpyxl`, or take csv") from error
-
-
-def _inert(cell: object) -> object:
-    """Keep a spreadsheet from running text that looks like a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@") else cell
 
 
 def _file_name(value: str) -> str:

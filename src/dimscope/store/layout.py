@@ -31,8 +31,8 @@ class Store:
         save_run(self._run(method, key), result)
 
     def runs(self) -> list[Result]:
-        """Give all finished runs, in the order of their folders' names."""
-        found = (load_run(folder) for folder in sorted(self.root.glob("runs/*")))
+        """Give all finished runs, in the order of their folders' names; what a killed run left begins with a dot."""
+        found = (load_run(folder) for folder in sorted(self.root.glob("runs/[!.]*")))
         return [result for result in found if result is not None]
 
     def checkpoint(self, key: str) -> Path:

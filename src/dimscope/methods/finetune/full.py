@@ -86,8 +86,8 @@ class _Epochs:
     def end(self, epoch: int) -> None:
         """Score the network, and remember its weights if they may be wanted again."""
         predicted = self._bench.logits_of(self._network, "validation").argmax(axis=1)
-        labels = (self._bench.labels(split) for split in ("validation", "train"))
-        self.scores.append(scores(predicted, next(labels), majority(next(labels))))
+        majority_class = majority(self._bench.labels("train"))
+        self.scores.append(scores(predicted, self._bench.labels("validation"), majority_class))
         say(f"epoch {epoch + 1} of {self._settings.epochs}: held-out accuracy {self.accuracies[-1]:.3f}")
         if self._settings.keep == "best" and epoch != int(np.argmax(self.accuracies)):
             return
