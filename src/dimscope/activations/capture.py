@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -12,20 +12,25 @@ from torch import Tensor
 
 from dimscope.activations.hooks import AtSite, hooked
 from dimscope.models.classify import classify
+from dimscope.models.direct import DirectPass, has_direct_pass
 from dimscope.models.load import Network
-from dimscope.models.pooling import default_pooling, pool
+from dimscope.models.pooling import default_pooling, pool, pooled_token
 
 Batches = Iterable[tuple[Int[np.ndarray, " batch"], Mapping[str, Tensor]]]
 """The numbers of the sentences in a batch, and the padded batch."""
 
 
 def states(
-    network: Network, batches: Batches, sites: Sequence[str] = ("final",), pooling: str = "auto"
+    network: Network,
+    batches: Batches,
+    sites: Sequence[str] = ("final",),
+    pooling: str = "auto",
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[np.ndarray, "sentences dims"]]:
-    """Give one state per sentence at every site, in float32 and in the order of the sentences' numbers.
+    """Give one state per sentence at every site, as float32 and in the order of the sentences' numbers.
 
     `pooling` is 'first', 'last', 'mean', or 'auto' for the token that the classifier reads. The forward pass
-    stops at the deepest site that is asked for.
+    stops at the deepest site that is asked for, and takes its products in `dtype`.
 
     >>> from dimscope.models.load import load
     >>> network = load("tiny/gpt2")
@@ -37,16 +42,32 @@ def states(
         UnknownName: the model has no such site, or there is no such pooling.
     """
     pooling = default_pooling(network) if pooling == "auto" else pooling
-    numbers: list[np.ndarray] = []
-    pooled: dict[str, list[np.ndarray]] = {site: [] for site in sites}
+    take = _direct(network, sites, pooling, dtype) or _hooked(network, sites, pooling, dtype)
+    out: dict[str, np.ndarray] = {}
+    taken = np.zeros(0, bool)
     for indices, batch in batches:
-        numbers.append(np.asarray(indices))
-        for site, (values, mask) in _values(network, batch, sites).items():
-            # Logits come one per sentence already.
-            state = pool(values, mask, pooling) if values.ndim == 3 else values
-            pooled[site].append(state.float().cpu().numpy())
-    order = np.argsort(np.concatenate(numbers))
-    return {site: np.concatenate(parts)[order] for site, parts in pooled.items()}
+        num_rows = max(len(taken), int(np.max(indices)) + 1)
+        taken = np.pad(taken, (0, num_rows - len(taken)))
+        taken[indices] = True
+        for site, pooled in take(batch).items():
+            out[site] = _with_room(out.get(site), num_rows, pooled.shape[-1])
+            out[site][indices] = pooled.float().cpu().numpy()
+    # A slice, where every sentence came: choosing by a mask would copy.
+    chosen = slice(len(taken)) if taken.all() else np.flatnonzero(taken)
+    return {site: rows[chosen] for site, rows in out.items()}
+
+
+def _with_room(rows: np.ndarray | None, num_rows: int, num_dims: int) -> Float[np.ndarray, "_rows dims"]:
+    """Give the same rows with place for so many: batches come by length, so that soon a late sentence is among them.
+
+    Parts to be joined at the end would take the memory twice. The margin, never written to, takes none.
+    """
+    if rows is not None and len(rows) >= num_rows:
+        return rows
+    larger = np.empty((num_rows + num_rows // 4, num_dims), np.float32)
+    if rows is not None:
+        larger[: len(rows)] = rows
+    return larger
 
 
 def tokens(
@@ -61,6 +82,56 @@ def tokens(
         seen = _values(network, batch, sites)
         values = {site: seen[site][0].float().cpu().numpy() for site in sites}
         yield values, seen[sites[0]][1].cpu().numpy()
+
+
+Take = Callable[[Mapping[str, Tensor]], dict[str, Float[Tensor, "batch dims"]]]
+"""Gives the pooled states of one batch at every site."""
+
+
+def _direct(network: Network, sites: Sequence[str], pooling: str, dtype: torch.dtype) -> Take | None:
+    """Take states from the pass that is written out, if there is one and all sites stand between its blocks."""
+    depths = {network.sites[site].name: _depth(site, network.num_layers) for site in sites}
+    if None in depths.values() or not has_direct_pass(network):
+        return None
+    num_blocks = max(depths.values())
+    direct = DirectPass(network, dtype, packed=True)
+
+    @torch.inference_mode()
+    def take(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        mask = batch["attention_mask"]
+        only = None if pooling == "mean" else pooled_token(mask, pooling)
+        pooled = {}
+        for depth, hidden in enumerate(direct.hidden(batch, num_blocks, only)):
+            is_read_already = only is not None and depth == num_blocks > 0
+            for site in (site for site, place in depths.items() if place == depth):
+                pooled[site] = hidden[:, 0] if is_read_already else pool(hidden, mask, pooling)
+        return pooled
+
+    return take
+
+
+def _depth(site: str, num_layers: int) -> int | None:
+    """Give the number of blocks after which a site stands, if it stands between blocks."""
+    if site in ("embed", "final"):
+        return 0 if site == "embed" else num_layers
+    match site.split("."):
+        case ["layers", layer, ("in" | "out") as side]:
+            return int(layer) + (side == "out")
+    return None
+
+
+def _hooked(network: Network, sites: Sequence[str], pooling: str, dtype: torch.dtype) -> Take:
+    """Take states by hooks, from any model."""
+
+    def take(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with torch.autocast(network.device.type, dtype, enabled=dtype != torch.float32):
+            values = _values(network, batch, sites)
+        # Logits come one per sentence already.
+        return {
+            site: pool(states, mask, pooling) if states.ndim == 3 else states for site, (states, mask) in values.items()
+        }
+
+    return take
 
 
 class _SeenAllError(Exception):

@@ -23,6 +23,7 @@ def take(
     split: Literal["train", "validation"] = "validation",
     site: str = "final",
     pooling: Literal["auto", "first", "last", "mean"] = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> None:
     """Take the states of a split, pretrained or (with --checkpoint) fine-tuned, and print the folder that holds them.
 
@@ -34,11 +35,13 @@ def take(
         Where in the network: embed, layers.3.out, final, …
     pooling:
         Which state stands for a sentence; auto: the first token's in encoders, the last real token's in decoders.
+    precision:
+        Precision of the network's products; bfloat16 is faster where the processor has it, and off by half a percent.
     """
     with watching(bench.out):
         studied = bench.bench(task)
-        studied.states(split, site, pooling)
-        folder = studied.states_folder(split, site, pooling)
+        studied.states(split, site, pooling, precision)
+        folder = studied.states_folder(split, site, pooling, precision)
     print(folder)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -53,10 +53,22 @@ class Bench(Protocol):
     def batches(self, split: str, max_sentences: int | None = None) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
         """The split, or its first sentences, in batches of similar length, each with the places of its sentences."""
 
-    def states(self, split: str, site: str = "final", pooling: str = "auto") -> np.ndarray:
+    def states(
+        self,
+        split: str,
+        site: str = "final",
+        pooling: str = "auto",
+        precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> np.ndarray:
         """The pooled state of every sentence, float32 [sentences, dims], in the split's order; cached."""
 
-    def states_at(self, split: str, sites: Sequence[str], pooling: str = "auto") -> dict[str, np.ndarray]:
+    def states_at(
+        self,
+        split: str,
+        sites: Sequence[str],
+        pooling: str = "auto",
+        precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> dict[str, np.ndarray]:
         """The same at several sites, from one forward pass."""
 
     def token_states(

@@ -1,4 +1,4 @@
-"""Fine-tuning of a classifier: AdamW on cross-entropy, batches of similar length, one or many processes.
+"""Fine-tuning of a classifier: cross-entropy, batches of similar length, one or many processes.
 
 A batch is the same sentences whatever the number of processes and accumulation steps: they share it out, and each
 sentence's loss counts 1 / (size of the whole batch), so that the gradient is the same but for rounding.
@@ -24,7 +24,9 @@ from dimscope.core.errors import UserError
 from dimscope.core.progress import work
 from dimscope.data.batching import Encoded, pad, shuffled_length_batches
 from dimscope.models.classify import classify
+from dimscope.models.direct import DirectPass, has_direct_pass
 from dimscope.models.load import Network
+from dimscope.training.row_gradients import RowGradients
 from dimscope.training.settings import TrainingSettings
 
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
@@ -43,22 +45,30 @@ class TrainingSet:
     labels: Int[np.ndarray, " sentences"]
 
 
+def adamw(network: Network, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Give AdamW over all parameters that are trained."""
+    parameters = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+
 def train(
     network: Network,
     data: TrainingSet,
     settings: TrainingSettings,
     seed: int,
     after_epoch: Callable[[int], None] = lambda epoch: None,
+    optimizer: Callable[[Network, TrainingSettings], torch.optim.Optimizer] = adamw,
 ) -> Float[np.ndarray, " steps"]:
-    """Train all parameters of `network` in place and give the loss of every optimizer step.
+    """Train `network` in place and give the loss of every optimizer step.
 
-    `after_epoch` is called with 0, 1, … while the network is in evaluation mode; so it is left.
+    What is trained is what `optimizer` moves: all parameters, or a few numbers on which they depend. `after_epoch` is
+    called with 0, 1, … while the network is in evaluation mode; so it is left.
 
     Raises:
         DivergedError: the loss became NaN or infinite; the message says at which step.
     """
     steps_per_epoch = math.ceil(len(data.labels) / settings.batch_size)
-    trainer = _Trainer(network, settings, settings.epochs * steps_per_epoch)
+    trainer = _Trainer(network, settings, settings.epochs * steps_per_epoch, optimizer(network, settings))
     losses: list[float] = []
     with (
         _in_training_mode(network),
@@ -89,18 +99,20 @@ class _Part:
 class _Trainer:
     """The optimizer step: what accelerate has prepared, and the schedule."""
 
-    def __init__(self, network: Network, settings: TrainingSettings, num_steps: int) -> None:
+    def __init__(
+        self, network: Network, settings: TrainingSettings, num_steps: int, optimizer: torch.optim.Optimizer
+    ) -> None:
         # accelerate's own mixed precision is fixed for the whole process; ours is a setting of each training.
         self.accelerator = Accelerator(mixed_precision="no", cpu=network.device.type == "cpu")
         self._network, self._settings = network, settings
         self._parameters = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(
-            self._parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
+        # What averages gradients over processes wants dense ones.
+        alone = self.accelerator.num_processes == 1
+        self._row_gradients = RowGradients(self._parameters if alone else [])
         num_warmup = round(settings.warmup_fraction * num_steps)
         self._schedule = get_scheduler(_SCHEDULES[settings.schedule], optimizer, num_warmup, num_steps)
         self._classifier, self._optimizer = self.accelerator.prepare(
-            _Classifier(network, settings.precision == "bfloat16"), optimizer
+            _Classifier(network, settings.precision == "bfloat16", sparse_rows=alone), optimizer
         )
 
     def parts(self, data: TrainingSet, batch: np.ndarray) -> Iterator[_Part]:
@@ -128,10 +140,11 @@ class _Trainer:
                 # Gradients are averaged over processes; their sum is what is wanted.
                 self.accelerator.backward(loss * self.accelerator.num_processes)
             total += loss.detach()
-        if self._settings.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self._parameters, self._settings.clip_norm)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        with self._row_gradients.dense():
+            if self._settings.clip_norm is not None:
+                self.accelerator.clip_grad_norm_(self._parameters, self._settings.clip_norm)
+            self._optimizer.step()
+        self._network.model.zero_grad()
         self._schedule.step()
         return float(self.accelerator.reduce(total, "sum"))
 
@@ -139,14 +152,21 @@ class _Trainer:
 class _Classifier(nn.Module):
     """The network as one module, so that what wraps it for several processes sees the whole forward."""
 
-    def __init__(self, network: Network, in_bfloat16: bool) -> None:
+    def __init__(self, network: Network, in_bfloat16: bool, sparse_rows: bool) -> None:
         super().__init__()
         self.model = network.model
         self._network = network
         self._in_bfloat16 = in_bfloat16
+        self._direct = (
+            DirectPass(network, torch.bfloat16 if in_bfloat16 else torch.float32, sparse_rows=sparse_rows)
+            if has_direct_pass(network)
+            else None
+        )
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Give the logits [batch, classes]."""
+        if self._direct:
+            return self._direct.logits(inputs)
         with torch.autocast(self._network.device.type, torch.bfloat16, enabled=self._in_bfloat16):
             return classify(self._network, inputs)
 

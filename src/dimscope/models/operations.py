@@ -1,0 +1,142 @@
+"""The few operations in which a transformer's training spends its time, each in the form that costs least.
+
+Every one of them stands for a plain one of torch's and is tested against it. None is chosen by approximation: what
+differs is which passes over memory are made, and in which precision a product is taken.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import dropout, linear, scaled_dot_product_attention
+
+_DRAWS_PER_WORD = 4  # of 16 bits in 64
+_STEPS = 2**16
+
+
+def joint_linear(
+    values: Float[Tensor, "tokens dims"],
+    weights: tuple[Float[Tensor, "_outputs dims"], ...],
+    biases: tuple[Float[Tensor, " _outputs"], ...],
+) -> Float[Tensor, "tokens all_outputs"]:
+    """Apply several linear maps in one product, taken in the precision of `values`; gradients come in the weights' own.
+
+    >>> weight = torch.eye(2)
+    >>> joint_linear(torch.tensor([[1.0, 2.0]]), (weight, 3 * weight), (torch.zeros(2), torch.ones(2)))
+    tensor([[1., 2., 4., 7.]])
+    """
+    return _JointLinear.apply(values, *weights, *biases)
+
+
+class _JointLinear(torch.autograd.Function):
+    """The copies in lower precision are made once, and no gradient is split, joined or converted twice."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, *parameters: Tensor) -> Tensor:
+        half = len(parameters) // 2
+        weight, bias = (_joined(parts, values.dtype) for parts in (parameters[:half], parameters[half:]))
+        ctx.save_for_backward(values, weight)
+        ctx.outputs = [len(part) for part in parameters[:half]]
+        return linear(values, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        values, weight = ctx.saved_tensors
+        of_values = gradient @ weight if ctx.needs_input_grad[0] else None
+        if not any(ctx.needs_input_grad[1:]):
+            return (of_values, *[None] * (2 * len(ctx.outputs)))
+        of_weights = (gradient.T @ values).float().split(ctx.outputs)
+        of_biases = gradient.sum(0).float().split(ctx.outputs)
+        return of_values, *of_weights, *of_biases
+
+
+def _joined(parts: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+    if len(parts) == 1:
+        return parts[0].to(dtype)
+    joined = parts[0].new_empty((sum(map(len, parts)), *parts[0].shape[1:]), dtype=dtype)
+    for place, part in zip(joined.split([len(part) for part in parts]), parts, strict=True):
+        place.copy_(part)
+    return joined
+
+
+def attention(
+    query: Float[Tensor, "batch read heads dims"],
+    joint: Float[Tensor, "batch tokens parts heads dims"],
+    bias: Float[Tensor, "batch 1 1 tokens"] | None,
+    dropped: float,
+) -> Float[Tensor, "batch read heads dims"]:
+    """Attend to the keys and values in `joint`, its last two parts, with `bias` added to the scores.
+
+    Where `joint` has three parts, the first of them are the queries, and `query` is not looked at. A fraction `dropped`
+    of the probabilities is dropped.
+    """
+    if dropped and joint.device.type == "cpu":
+        shape = (len(joint), joint.shape[3], query.shape[1], joint.shape[1])
+        noise = kept(shape, dropped, torch.float32, joint.device)
+        return _DroppingAttention.apply(None if joint.shape[2] == 3 else query, joint, bias, noise)
+    query, key, value = (part.transpose(1, 2) for part in _parts(query, joint))
+    return scaled_dot_product_attention(query, key, value, bias, dropped).transpose(1, 2)
+
+
+def _parts(query: Tensor | None, joint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give queries, keys and values, each [batch, tokens, heads, dims]."""
+    *own, key, value = joint.unbind(2)
+    return (own[0] if own else query), key, value
+
+
+class _DroppingAttention(torch.autograd.Function):
+    """Products in the precision of what comes, softmax in float32; the gradient of `joint` is written in one piece."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor | None, joint: Tensor, bias: Tensor | None, noise: Tensor) -> Tensor:
+        query, key, value = (part.transpose(1, 2).contiguous() for part in _parts(query, joint))
+        scores = (query @ key.mT).float().mul_(query.shape[-1] ** -0.5)
+        probabilities = torch.softmax(scores if bias is None else scores.add_(bias), -1)
+        used = (probabilities * noise).to(value.dtype)
+        ctx.save_for_backward(query, key, value, probabilities, noise, used)
+        ctx.parts = joint.shape
+        return (used @ value).transpose(1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, probabilities, noise, used = ctx.saved_tensors
+        gradient = gradient.transpose(1, 2).contiguous()
+        of_probabilities = (gradient @ value.mT).float().mul_(noise)
+        shared = (of_probabilities * probabilities).sum(-1, keepdim=True)
+        of_scores = of_probabilities.sub_(shared).mul_(probabilities).mul_(query.shape[-1] ** -0.5).to(query.dtype)
+        of_joint = gradient.new_empty(ctx.parts)
+        *own, of_key, of_value = of_joint.unbind(2)
+        of_key.copy_((of_scores.mT @ query).transpose(1, 2))
+        of_value.copy_((used.mT @ gradient).transpose(1, 2))
+        of_query = (of_scores @ key).transpose(1, 2)
+        for place in own:
+            place.copy_(of_query)
+        return None if own else of_query, of_joint, None, None
+
+
+def drop(values: Tensor, fraction: float) -> Tensor:
+    """Put 0 in the place of this fraction of the values, and scale up the others to keep the mean."""
+    if not fraction:
+        return values
+    if values.device.type == "cuda":
+        return dropout(values, fraction)
+    return values * kept(values.shape, fraction, values.dtype, values.device)
+
+
+def kept(shape: tuple[int, ...], dropped: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Draw what dropout multiplies with: 0, or the factor that keeps the mean.
+
+    The fraction is rounded to a multiple of 2^-16 (0.1 becomes 0.100006), and the factor is that fraction's own. Four
+    numbers come out of each 64-bit draw of torch's generator: eight times as fast as its bernoulli_.
+    """
+    num_values = torch.Size(shape).numel()
+    words = torch.empty(-(-num_values // _DRAWS_PER_WORD), dtype=torch.int64, device=device)
+    draws = words.random_(-(2**63), None).view(torch.int16)[:num_values].view(shape)
+    num_dropped = round(dropped * _STEPS)
+    return (draws >= num_dropped - _STEPS // 2).to(dtype).mul_(_STEPS / (_STEPS - num_dropped))

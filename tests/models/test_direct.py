@@ -1,0 +1,158 @@
+"""The pass that is written out against the modules of every family that has one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dimscope.activations.capture import states
+from dimscope.activations.edits import Edit, edit
+from dimscope.activations.hooks import hooked
+from dimscope.models.classify import classify
+from dimscope.models.direct import DirectPass, classifying, has_direct_pass
+from dimscope.models.load import Network, load
+from dimscope.models.packed import PackedMaps
+
+FAMILIES = ["bert", "roberta", "electra"]
+TEXTS = ["a good film", "sad", "the long and very slow story of a man and his dog", "why"]
+
+
+def batch_of(network: Network, side: str = "right") -> dict[str, torch.Tensor]:
+    network.tokenizer.padding_side = side
+    return dict(network.tokenizer(TEXTS, padding=True, return_tensors="pt"))
+
+
+@pytest.fixture(params=FAMILIES)
+def network(request) -> Network:
+    return load(f"tiny/{request.param}", num_labels=3, seed=4)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_logits_are_those_of_the_modules(network, side, packed):
+    batch = batch_of(network, side)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            DirectPass(network, torch.float32, packed=packed).logits(batch), classify(network, batch)
+        )
+
+
+def test_every_hidden_state_is_that_of_the_modules(network):
+    batch = batch_of(network)
+    mask = batch["attention_mask"].bool()
+    with torch.inference_mode():
+        expected = network.model.base_model(**batch, output_hidden_states=True).hidden_states
+        found = list(DirectPass(network, torch.float32).hidden(batch, network.num_layers))
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours[mask], theirs[mask])
+
+
+def test_one_token_of_the_last_block_is_that_of_the_whole_block(network):
+    batch = batch_of(network)
+    direct = DirectPass(network, torch.float32)
+    with torch.inference_mode():
+        *_, whole = direct.hidden(batch, 2)
+        *_, alone = direct.hidden(batch, 2, only=torch.tensor([1, 0, 3, 2]))
+    torch.testing.assert_close(alone[:, 0], whole[range(4), [1, 0, 3, 2]])
+
+
+def test_gradients_are_those_of_the_modules(network):
+    """Dropout is none in evaluation mode; it is tested on its own."""
+    batch, labels = batch_of(network), torch.tensor([0, 1, 2, 0])
+    model = network.model
+
+    def gradients(logits: torch.Tensor) -> dict[str, torch.Tensor]:
+        model.zero_grad()
+        nn.functional.cross_entropy(logits, labels).backward()
+        found = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+        return {name: each.to_dense() if each.is_sparse else each.clone() for name, each in found.items()}
+
+    expected = gradients(classify(network, batch))
+    for sparse_rows in (False, True):
+        found = gradients(DirectPass(network, torch.float32, sparse_rows=sparse_rows).logits(batch))
+        assert found.keys() == expected.keys()
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[name], gradient, msg=name, atol=1e-6, rtol=1e-4)
+
+
+def test_bfloat16_is_near_float32(network):
+    batch = batch_of(network)
+    with torch.inference_mode():
+        exact, rounded = (DirectPass(network, dtype).logits(batch) for dtype in (torch.float32, torch.bfloat16))
+    assert rounded.dtype == torch.float32
+    error = (rounded - exact).norm() / exact.norm()
+    assert 0 < error < 0.03
+
+
+def test_in_training_mode_it_drops_as_the_modules_do(network):
+    """The mean over many draws of the modules' dropout and of ours is the same, and so is the spread."""
+    batch = batch_of(network)
+    network.model.train()
+    direct = DirectPass(network, torch.float32)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        ours = torch.stack([direct.logits(batch) for _ in range(400)])
+        theirs = torch.stack([classify(network, batch) for _ in range(400)])
+    assert ours.std(0).min() > 0
+    deviation = (ours.mean(0) - theirs.mean(0)) / (ours.var(0) / 400 + theirs.var(0) / 400).sqrt()
+    assert deviation.abs().max() < 4.5
+    assert (ours.std(0) / theirs.std(0)).log().abs().max() < 0.3
+
+
+def test_states_by_it_are_those_by_hooks(network):
+    batch = batch_of(network)
+    sites = ["embed", "layers.0.in", "layers.0.out", "layers.1.out", "final"]
+    numbers = np.arange(len(TEXTS))
+    for pooling in ("first", "last", "mean"):
+        direct = states(network, [(numbers, batch)], sites, pooling)
+        # A site within a block has no direct way, and takes the others along.
+        hooks = states(network, [(numbers, batch)], [*sites, "layers.0.attn.out"], pooling)
+        for site in sites:
+            np.testing.assert_allclose(direct[site], hooks[site], atol=1e-5)
+
+
+def test_an_edited_network_takes_the_way_through_its_modules(network):
+    batch = batch_of(network)
+    with torch.inference_mode(), edit(network, [Edit("layers.0.out", dims=range(32))]):
+        assert not has_direct_pass(network)
+        edited = classify(network, batch)
+        torch.testing.assert_close(classifying(network)(batch), edited)
+        numbers = np.arange(len(TEXTS))
+        assert not states(network, [(numbers, batch)], ["layers.0.out"])["layers.0.out"].any()
+    assert has_direct_pass(network)
+    assert not torch.allclose(classify(network, batch), edited)
+
+
+def test_what_it_does_not_stand_for_is_not_taken():
+    assert not has_direct_pass(load("tiny/gpt2"))
+    assert not has_direct_pass(load("tiny/distilbert"))
+    assert not has_direct_pass(load("tiny/bert", dtype=torch.float64))
+    network = load("tiny/bert")
+    with hooked(network.model, {"embed": lambda values, mask: None}):
+        assert not has_direct_pass(network)
+
+    class Adapted(nn.Linear):
+        pass
+
+    wrapped = load("tiny/bert")
+    wrapped.model.base_model.encoder.layer[0].intermediate.dense = Adapted(32, 64)
+    assert not has_direct_pass(wrapped)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_packed_maps_are_the_plain_ones(dtype):
+    torch.manual_seed(0)
+    first, second, values = nn.Linear(64, 48), nn.Linear(64, 32), torch.randn(10, 64).to(dtype)
+    found = PackedMaps(dtype)(values, first, second)
+    expected = torch.cat([first(values.float()), second(values.float())], 1)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, atol=1e-5 if dtype == torch.float32 else 0.05, rtol=0.01)
+
+
+def test_packed_maps_without_onednn_take_the_plain_product(monkeypatch):
+    first, values = nn.Linear(8, 4), torch.ones(2, 8)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    torch.testing.assert_close(PackedMaps(torch.float32)(values, first), first(values).detach())

@@ -1,0 +1,112 @@
+"""The cheap forms of training's operations against torch's plain ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+from dimscope.models.operations import attention, drop, joint_linear, kept
+
+BATCH, TOKENS, HEADS, DIMS = 3, 5, 2, 4
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).float()
+
+
+def gradients(function, *inputs: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    leaves = [each.detach().clone().requires_grad_() for each in inputs]
+    out = function(*leaves)
+    out.backward(drawn(*out.shape, seed=9).to(out.dtype))
+    return out.detach(), [leaf.grad for leaf in leaves]
+
+
+def test_joint_linear_and_its_gradients_are_those_of_separate_maps():
+    values, weights, biases = drawn(7, 4), [drawn(3, 4, seed=1), drawn(2, 4, seed=2)], [drawn(3), drawn(2)]
+    ours = gradients(lambda x, a, b, c, d: joint_linear(x, (a, b), (c, d)), values, *weights, *biases)
+    plain = gradients(lambda x, a, b, c, d: torch.cat([linear(x, a, c), linear(x, b, d)], 1), values, *weights, *biases)
+    torch.testing.assert_close(ours, plain)
+
+
+def test_joint_linear_takes_its_product_in_the_precision_of_the_values_and_gives_gradients_in_the_weights():
+    values, weight, bias = drawn(7, 4), drawn(3, 4, seed=1), drawn(3)
+    ours, found = gradients(lambda x, w, b: joint_linear(x.bfloat16(), (w,), (b,)), values, weight, bias)
+    plain, wanted = gradients(lambda x, w, b: linear(x.bfloat16(), w.bfloat16(), b.bfloat16()), values, weight, bias)
+    assert ours.dtype == torch.bfloat16
+    assert {each.dtype for each in found} == {torch.float32}
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_frozen_weights_get_no_gradient():
+    values = drawn(7, 4).requires_grad_()
+    joint_linear(values, (drawn(3, 4),), (drawn(3),)).sum().backward()
+    torch.testing.assert_close(values.grad, drawn(3, 4).sum(0).expand(7, 4))
+
+
+def plain_attention(query, key, value, bias, noise):
+    """The textbook's, with dropout's factors on the probabilities."""
+    scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) * DIMS**-0.5
+    return ((torch.softmax(scores + bias, -1) * noise) @ value.transpose(1, 2)).transpose(1, 2)
+
+
+@pytest.mark.parametrize("only_one", [False, True])
+def test_attention_that_drops_and_its_gradients_are_the_textbooks(only_one):
+    parts = 2 if only_one else 3
+    joint, single = drawn(BATCH, TOKENS, parts, HEADS, DIMS), drawn(BATCH, 1, HEADS, DIMS, seed=3)
+    bias = torch.zeros(BATCH, 1, 1, TOKENS)
+    bias[0, ..., -2:] = torch.finfo(torch.float32).min
+    num_read = 1 if only_one else TOKENS
+
+    def ours(joint, single):
+        torch.manual_seed(5)
+        query = single if only_one else joint[:, :, 0]
+        return attention(query, joint, bias, dropped=0.5)
+
+    def plain(joint, single):
+        torch.manual_seed(5)
+        noise = kept((BATCH, HEADS, num_read, TOKENS), 0.5, torch.float32, torch.device("cpu"))
+        *own, key, value = joint.unbind(2)
+        return plain_attention(own[0] if own else single, key, value, bias, noise)
+
+    found, wanted = gradients(ours, joint, single), gradients(plain, joint, single)
+    torch.testing.assert_close(found[0], wanted[0])
+    torch.testing.assert_close(found[1][0], wanted[1][0])
+    if only_one:
+        torch.testing.assert_close(found[1][1], wanted[1][1])
+
+
+def test_attention_that_drops_nothing_is_torchs():
+    joint = drawn(BATCH, TOKENS, 3, HEADS, DIMS)
+    query, key, value = joint.transpose(1, 3).unbind(2)
+    expected = scaled_dot_product_attention(query, key, value).transpose(1, 2)
+    torch.testing.assert_close(attention(joint[:, :, 0], joint, None, 0.0), expected)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+def test_so_many_are_dropped_and_the_mean_is_kept(fraction):
+    torch.manual_seed(1)
+    noise = kept((1000, 1001), fraction, torch.float32, torch.device("cpu"))
+    num_dropped = int((noise == 0).sum())
+    # Five standard deviations of the count.
+    assert abs(num_dropped - fraction * noise.numel()) < 5 * (noise.numel() * fraction * (1 - fraction)) ** 0.5 + 20
+    assert noise.max().item() == pytest.approx(1 / (1 - fraction), rel=1e-4)
+    assert len(noise.unique()) == 2
+
+
+def test_neighboring_numbers_of_one_draw_are_independent():
+    torch.manual_seed(2)
+    is_kept = kept((250_000, 4), 0.5, torch.float32, torch.device("cpu")) > 0
+    correlations = torch.corrcoef(is_kept.T.float()) - torch.eye(4)
+    assert correlations.abs().max() < 5 / 250_000**0.5
+
+
+def test_the_same_seed_drops_the_same():
+    values = torch.ones(50)
+    torch.manual_seed(3)
+    first, second = drop(values, 0.5), drop(values, 0.5)
+    torch.manual_seed(3)
+    assert torch.equal(drop(values, 0.5), first)
+    assert not torch.equal(first, second)
+    assert drop(values, 0.0) is values
