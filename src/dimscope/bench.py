@@ -14,7 +14,6 @@ from jaxtyping import Float, Float32, Int
 from dimscope.activations import capture
 from dimscope.activations.check import check
 from dimscope.core.errors import UnknownName, UserError
-from dimscope.core.memory import keep_freed_memory
 from dimscope.core.progress import work
 from dimscope.data.batching import Encoded, encode, pad, token_batches
 from dimscope.data.catalogue import load_task
@@ -119,7 +118,6 @@ class Bench:
         if self.checkpoint:
             source = self._checkpoint_source(self.checkpoint)
             require_classifier(Path(source.location), self.spec["model"], len(self.task.label_names))
-        keep_freed_memory()
         network = load(source, len(self.task.label_names), self.seed, str(self.device))
         check(network)
         return network

@@ -9,7 +9,8 @@ from dimscope.discovery import find_method, methods
 from dimscope.running import run
 
 SMALL = {
-    "finetune/full": {"epochs": 3, "learning_rate": 2e-3, "batch_size": 8, "precision": "float32"},
+    "finetune/full": {"epochs": 10, "learning_rate": 2e-3, "batch_size": 8, "precision": "float32"},
+    "finetune/random_subspace": {"epochs": 6, "learning_rate": 0.1, "batch_size": 8, "precision": "float32"},
     "intervene/ablate_dimensions": {"num_draws": 1, "num_layer_draws": 1, "max_layer_sentences": 8},
     "measure/one_dimension": {"num_random_directions": 2, "num_label_permutations": 2, "num_permutations": 99},
 }

@@ -90,8 +90,9 @@ Take = Callable[[Mapping[str, Tensor]], dict[str, Float[Tensor, "batch dims"]]]
 
 def _direct(network: Network, sites: Sequence[str], pooling: str, dtype: torch.dtype) -> Take | None:
     """Take states from the pass that is written out, if there is one and all sites stand between its blocks."""
-    depths = {network.sites[site].name: _depth(site, network.num_layers) for site in sites}
-    if None in depths.values() or not has_direct_pass(network):
+    found = {network.sites[site].name: _depth(site, network.num_layers) for site in sites}
+    depths = {site: depth for site, depth in found.items() if depth is not None}
+    if len(depths) < len(found) or not has_direct_pass(network):
         return None
     num_blocks = max(depths.values())
     direct = DirectPass(network, dtype, packed=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-import numpy as np
+if TYPE_CHECKING:  # it takes as long as all else that listing the methods needs
+    import numpy as np
 
 
 class Bench(Protocol):
@@ -13,6 +14,7 @@ class Bench(Protocol):
 
     seed: int
     device: Any
+    store: Any
 
     @property
     def spec(self) -> Mapping[str, Any]:

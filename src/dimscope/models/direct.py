@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -70,14 +71,15 @@ class DirectPass:
         self, network: Network, dtype: torch.dtype, *, packed: bool = False, sparse_rows: bool = False
     ) -> None:
         self._network, self._dtype, self._sparse_rows = network, dtype, sparse_rows
-        self._base = network.model.base_model
+        # The families share their parts' names, and no class.
+        self._base: Any = network.model.base_model
         self._maps: Maps = PackedMaps(dtype) if packed else _joint
 
     def logits(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch classes"]:
         """Give the logits of a padded batch, as `classify` does."""
         first = pooled_token(batch["attention_mask"], "first")
         *_, last = self.hidden(batch, self._network.num_layers, first)
-        model = self._network.model
+        model: Any = self._network.model
         if isinstance(model, BertForSequenceClassification):
             return model.classifier(model.dropout(self._base.pooler(last.float())))
         return model.classifier(last.float())
@@ -113,7 +115,7 @@ class DirectPass:
 
     def _block(
         self,
-        block: nn.Module,
+        block: Any,
         values: Float[Tensor, "batch tokens dims"],
         bias: Tensor | None,
         only: Int[Tensor, " batch"] | None,
@@ -125,20 +127,20 @@ class DirectPass:
         inner = wide.intermediate_act_fn(self._mapped(middle, wide.dense))
         return self._summed(block.output, self._mapped(inner, block.output.dense), middle)
 
-    def _attended(self, own: nn.Module, values: Tensor, read: Tensor, bias: Tensor | None) -> Tensor:
+    def _attended(self, own: Any, values: Tensor, read: Tensor, bias: Tensor | None) -> Tensor:
         if read is values:
             joint = query = self._heads(own, values, own.query, own.key, own.value)
         else:
             joint, query = self._heads(own, values, own.key, own.value), self._heads(own, read, own.query)
         return attention(query[:, :, 0], joint, bias, self._dropped(own.dropout)).flatten(2)
 
-    def _heads(self, own: nn.Module, values: Tensor, *maps: nn.Linear) -> Float[Tensor, "batch tokens maps heads dims"]:
+    def _heads(self, own: Any, values: Tensor, *maps: nn.Linear) -> Float[Tensor, "batch tokens maps heads dims"]:
         return self._mapped(values, *maps).unflatten(2, (len(maps), -1, own.attention_head_size))
 
     def _mapped(self, values: Float[Tensor, "batch tokens dims"], *maps: nn.Linear) -> Tensor:
         return self._maps(values.flatten(0, 1), *maps).view(*values.shape[:2], -1)
 
-    def _summed(self, part: nn.Module, written: Tensor, residual: Tensor) -> Tensor:
+    def _summed(self, part: Any, written: Tensor, residual: Tensor) -> Tensor:
         return _normed(part.LayerNorm, drop(written, self._dropped(part.dropout)) + residual)
 
     def _dropped(self, module: nn.Dropout) -> float:

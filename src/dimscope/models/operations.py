@@ -75,29 +75,32 @@ def attention(
     Where `joint` has three parts, the first of them are the queries, and `query` is not looked at. A fraction `dropped`
     of the probabilities is dropped.
     """
-    if dropped and joint.device.type == "cpu":
+    if joint.device.type == "cpu" and (dropped or joint.dtype == torch.bfloat16):
         shape = (len(joint), joint.shape[3], query.shape[1], joint.shape[1])
-        noise = kept(shape, dropped, torch.float32, joint.device)
-        return _DroppingAttention.apply(None if joint.shape[2] == 3 else query, joint, bias, noise)
+        noise = kept(shape, dropped, torch.float32, joint.device) if dropped else None
+        return _MixedAttention.apply(None if joint.shape[2] == 3 else query, joint, bias, noise)
     query, key, value = (part.transpose(1, 2) for part in _parts(query, joint))
     return scaled_dot_product_attention(query, key, value, bias, dropped).transpose(1, 2)
 
 
-def _parts(query: Tensor | None, joint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _parts(query: Tensor | None, joint: Tensor) -> list[Tensor]:
     """Give queries, keys and values, each [batch, tokens, heads, dims]."""
-    *own, key, value = joint.unbind(2)
-    return (own[0] if own else query), key, value
+    parts = list(joint.unbind(2))
+    return parts if query is None or len(parts) == 3 else [query, *parts]
 
 
-class _DroppingAttention(torch.autograd.Function):
-    """Products in the precision of what comes, softmax in float32; the gradient of `joint` is written in one piece."""
+class _MixedAttention(torch.autograd.Function):
+    """Products in the precision of what comes, softmax in float32; the gradient of `joint` is written in one piece.
+
+    torch's own attention cannot drop on processors but by its plainest way, and its bfloat16 is slower than float32.
+    """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor | None, joint: Tensor, bias: Tensor | None, noise: Tensor) -> Tensor:
+    def forward(ctx: Any, query: Tensor | None, joint: Tensor, bias: Tensor | None, noise: Tensor | None) -> Tensor:
         query, key, value = (part.transpose(1, 2).contiguous() for part in _parts(query, joint))
         scores = (query @ key.mT).float().mul_(query.shape[-1] ** -0.5)
         probabilities = torch.softmax(scores if bias is None else scores.add_(bias), -1)
-        used = (probabilities * noise).to(value.dtype)
+        used = (probabilities if noise is None else probabilities * noise).to(value.dtype)
         ctx.save_for_backward(query, key, value, probabilities, noise, used)
         ctx.parts = joint.shape
         return (used @ value).transpose(1, 2)
@@ -107,7 +110,9 @@ class _DroppingAttention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, probabilities, noise, used = ctx.saved_tensors
         gradient = gradient.transpose(1, 2).contiguous()
-        of_probabilities = (gradient @ value.mT).float().mul_(noise)
+        of_probabilities = (gradient @ value.mT).float()
+        if noise is not None:
+            of_probabilities.mul_(noise)
         shared = (of_probabilities * probabilities).sum(-1, keepdim=True)
         of_scores = of_probabilities.sub_(shared).mul_(probabilities).mul_(query.shape[-1] ** -0.5).to(query.dtype)
         of_joint = gradient.new_empty(ctx.parts)

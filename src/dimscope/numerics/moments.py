@@ -8,14 +8,21 @@ third and fourth.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from jaxtyping import Float
 
 from dimscope.core.errors import UserError
 from dimscope.numerics.finite import require_finite
 
-BATCH_ROWS = 1024
-"""Rows turned into float64 at a time."""
+BATCH_ROWS = 256
+"""Rows turned into float64 at a time: few enough to stay in a processor's caches until all sums are taken."""
+
+BLOCK_ROWS = 32 * BATCH_ROWS
+"""Rows that a thread takes at a time; not by the number of cores, which no number may depend on."""
 
 PerDim = Float[np.ndarray, " dims"]
 
@@ -47,9 +54,10 @@ class Moments:
         Raises:
             UserError: a value is not finite, or there are not as many dimensions as before.
         """
-        require_finite(states, "states")
-        for start in range(0, len(states), BATCH_ROWS):
-            self.merge(self._of_batch(states[start : start + BATCH_ROWS]))
+        seen = Moments()
+        for block in _in_threads(states):
+            seen.merge(block)
+        self.merge(seen)
 
     def merge(self, other: Moments) -> None:
         """Take in what another one has seen.
@@ -63,39 +71,25 @@ class Moments:
             raise UserError(f"moments of {self._mean.size} dimensions cannot take in states of {other._mean.size}")
         a, b, n = self.count, other.count, self.count + other.count
         shift = other._mean - self._mean
+        square = shift * shift
         self._power4 = (
             self._power4
             + other._power4
-            + shift**4 * (a * b * (a * a - a * b + b * b) / n**3)
-            + 6 * shift**2 * (a * a * other._power2 + b * b * self._power2) / n**2
-            + 4 * shift * (a * other._power3 - b * self._power3) / n
+            + square * square * (a * b * (a * a - a * b + b * b) / n**3)
+            + square * (other._power2 * (6 * a * a / n**2) + self._power2 * (6 * b * b / n**2))
+            + shift * (other._power3 * (4 * a / n) - self._power3 * (4 * b / n))
         )
         self._power3 = (
             self._power3
             + other._power3
-            + shift**3 * (a * b * (a - b) / n**2)
-            + 3 * shift * (a * other._power2 - b * self._power2) / n
+            + square * shift * (a * b * (a - b) / n**2)
+            + shift * (other._power2 * (3 * a / n) - self._power2 * (3 * b / n))
         )
-        self._power2 = self._power2 + other._power2 + shift**2 * (a * b / n)
+        self._power2 = self._power2 + other._power2 + square * (a * b / n)
         self._mean = self._mean + shift * (b / n)
         self._minimum = np.minimum(self._minimum, other._minimum)
         self._maximum = np.maximum(self._maximum, other._maximum)
         self.count = n
-
-    @classmethod
-    def _of_batch(cls, states: Float[np.ndarray, "rows dims"]) -> Moments:
-        # Measured from the first row, a constant dimension deviates by exactly nothing, whatever its value.
-        offsets = states.astype(np.float64) - states[0]
-        deviations = offsets - offsets.mean(axis=0)
-        squares = deviations**2
-        batch = cls()
-        batch.count = len(states)
-        batch._mean = states[0] + offsets.mean(axis=0)
-        batch._power2 = squares.sum(axis=0)
-        batch._power3 = (squares * deviations).sum(axis=0)
-        batch._power4 = (squares**2).sum(axis=0)
-        batch._minimum, batch._maximum = states.min(axis=0), states.max(axis=0)
-        return batch
 
     @property
     def mean(self) -> PerDim:
@@ -131,6 +125,45 @@ class Moments:
         if self.count == 0:
             raise UserError("moments need at least one row, and none came: give them states first")
         return values
+
+
+def _in_threads(states: Float[np.ndarray, "rows dims"]) -> Iterator[Moments]:
+    blocks = [states[start : start + BLOCK_ROWS] for start in range(0, len(states), BLOCK_ROWS)]
+    if len(blocks) < 2:
+        yield from map(_of_block, blocks)
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        yield from threads.map(_of_block, blocks)
+
+
+def _of_block(states: Float[np.ndarray, "rows dims"]) -> Moments:
+    # Used again for every batch: new memory would take longer than what is done in it.
+    scratch = np.empty((2, min(len(states), BATCH_ROWS), states.shape[1]))
+    block = Moments()
+    for start in range(0, len(states), BATCH_ROWS):
+        batch = states[start : start + BATCH_ROWS]
+        block.merge(_of_batch(batch, *scratch[:, : len(batch)]))
+    return block
+
+
+def _of_batch(states: Float[np.ndarray, "rows dims"], deviations: np.ndarray, squares: np.ndarray) -> Moments:
+    batch = Moments()
+    batch.count = len(states)
+    batch._minimum, batch._maximum = states.min(axis=0), states.max(axis=0)
+    # A value that is not finite would be the smallest or the largest; nan counts as both.
+    require_finite(np.stack([batch._minimum, batch._maximum]), "states")
+    first = states[0].astype(np.float64)
+    # Measured from the first row, a constant dimension deviates by exactly nothing, whatever its value.
+    deviations[:] = states
+    deviations -= first
+    offset = deviations.mean(axis=0)
+    deviations -= offset
+    np.multiply(deviations, deviations, out=squares)
+    batch._mean = first + offset
+    batch._power2 = squares.sum(axis=0)
+    batch._power3 = np.einsum("rd,rd->d", squares, deviations)
+    batch._power4 = np.einsum("rd,rd->d", squares, squares)
+    return batch
 
 
 def _ratio(numerator: PerDim, denominator: PerDim) -> PerDim:

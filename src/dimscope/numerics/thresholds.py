@@ -2,8 +2,8 @@
 
 The 1-D classifier of Rudman, Chen & Eickhoff 2023 (2310.17715, equation 1) says 0 if x ≤ mean + ε and else 1,
 or the other way around. `grid_thresholds` is their search, ε = −50, −49.5, …, 50, first maximum kept.
-`exact_thresholds` sorts each dimension and finds the best of all thresholds, so that its accuracy does not
-depend on a dimension's scale; it takes any number of classes, with as many intervals.
+`exact_thresholds` finds the best of all thresholds, so that its accuracy does not depend on a dimension's
+scale; it takes any number of classes, with as many intervals.
 """
 
 from __future__ import annotations
@@ -18,14 +18,22 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dimscope.core.errors import UserError
+from dimscope.numerics.binned_cuts import best_gaps
 from dimscope.numerics.cuts import best_cut, best_cuts, cut_at, lead_by_place
 from dimscope.numerics.finite import require_finite
+from dimscope.numerics.sorting import sorted_with_labels
 
 GRID = np.linspace(-50.0, 50.0, 201)
 """The ε of equation 1, in the unit of the states."""
 
+BINNED_FROM = 4096
+"""From so many sentences on, two classes are counted in bins; fewer are sorted sooner."""
+
 BLOCK_ENTRIES = 2**21
 """States times classes that a thread works on at a time."""
+
+TRANSPOSED_ROWS = 512
+"""Sentences transposed at a time: their lines of memory stay in the first caches until all are used."""
 
 ROWS_AT_ONCE = 4096
 """Sentences whose predictions `Rules.accuracy` holds at a time."""
@@ -94,14 +102,16 @@ def exact_thresholds(states: States, labels: Labels, num_classes: int) -> Rules:
     ([[2.5], [7.5]], [[0, 1], [0, 1]], [1.0, 1.0])
     """
     _check(states, labels, num_classes)
+    if num_classes == 2 and len(states) >= BINNED_FROM:
+        return _in_blocks(partial(_by_bins, labels=labels), states, len(states) // 2)
     search = best_cut if num_classes == 2 else partial(best_cuts, num_classes=num_classes)
 
     def learn(block: States) -> Rules:
-        values, sorted_labels = _sorted(block, labels)
+        values, sorted_labels = sorted_with_labels(_transposed(block), labels)
         cuts = search(sorted_labels, _places_between(values))
         return Rules(_thresholds(values, cuts.places), cuts.classes, cuts.num_right / len(labels))
 
-    return _in_blocks(learn, states, num_classes)
+    return _in_blocks(learn, states, len(states) * num_classes)
 
 
 def grid_thresholds(states: States, labels: Labels) -> Rules:
@@ -120,7 +130,7 @@ def grid_thresholds(states: States, labels: Labels) -> Rules:
     _check(states, labels, 2)
 
     def learn(block: States) -> Rules:
-        values, sorted_labels = _sorted(block, labels)
+        values, sorted_labels = sorted_with_labels(_transposed(block), labels)
         thresholds = values.mean(axis=1, keepdims=True) + GRID
         rows = zip(values, thresholds, strict=True)
         places = np.stack([np.searchsorted(value, threshold, side="right") for value, threshold in rows])
@@ -130,22 +140,22 @@ def grid_thresholds(states: States, labels: Labels) -> Rules:
         chosen = np.take_along_axis(thresholds, best, axis=1)
         return Rules(chosen, cuts.classes, cuts.num_right / len(labels))
 
-    return _in_blocks(learn, states, num_classes=2)
+    return _in_blocks(learn, states, 2 * len(states))
 
 
-def _sorted(block: States, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
-    """Sort each dimension: values as float64 and their labels, both [dims, sentences]."""
-    values = np.array(block.T, dtype=np.float64, order="C")
-    if block.dtype.itemsize == 8:
-        order = values.argsort(axis=1)
-        return np.take_along_axis(values, order, axis=1), labels[order]
-    # A float32 leaves the last 29 bits of a float64 empty: labels that travel there need no slow argsort.
-    bits = values.view(np.int64)
-    bits |= labels
-    values.sort(axis=1)
-    sorted_labels = bits & (2**29 - 1)
-    bits ^= sorted_labels
-    return values, sorted_labels
+def _by_bins(block: States, labels: Labels) -> Rules:
+    gaps = best_gaps(_transposed(block), labels)
+    below, above, leads = (each[:, None] for each in gaps)
+    num_right = (len(labels) + np.abs(gaps.lead)) // 2
+    return Rules(_halfway(below, above), np.where(leads >= 0, [0, 1], [1, 0]), num_right / len(labels))
+
+
+def _transposed(block: States) -> Float[np.ndarray, "dims sentences"]:
+    values = np.empty(block.shape[::-1], dtype=np.promote_types(block.dtype, np.float32))
+    for start in range(0, len(block), TRANSPOSED_ROWS):
+        rows = slice(start, start + TRANSPOSED_ROWS)
+        values[:, rows] = block[rows].T
+    return values
 
 
 def _places_between(values: Float[np.ndarray, "dims sentences"]) -> np.ndarray:
@@ -158,14 +168,18 @@ def _places_between(values: Float[np.ndarray, "dims sentences"]) -> np.ndarray:
 
 def _thresholds(values: np.ndarray, places: Int[np.ndarray, "dims cuts"]) -> Float[np.ndarray, "dims cuts"]:
     below, above = (np.take_along_axis(values, np.maximum(each, 0), axis=1) for each in (places - 1, places))
+    return np.where(places == 0, -np.inf, _halfway(below, above))
+
+
+def _halfway(below: np.ndarray, above: np.ndarray) -> np.ndarray:
     halfway = below / 2 + above / 2
-    # Between neighboring floats halfway may round to the upper value, which must stay above the threshold.
-    return np.where(places == 0, -np.inf, np.where(halfway < above, halfway, below))
+    # Between neighboring floats it may round to the upper value, which must stay above the threshold.
+    return np.where(halfway < above, halfway, below)
 
 
-def _in_blocks(learn: Callable[[States], Rules], states: States, num_classes: int) -> Rules:
+def _in_blocks(learn: Callable[[States], Rules], states: States, entries_per_dim: int) -> Rules:
     """Learn the rules of a few dimensions at a time, in threads: sorting and sums release Python's lock."""
-    width = max(1, BLOCK_ENTRIES // (len(states) * num_classes))
+    width = max(1, BLOCK_ENTRIES // entries_per_dim)
     blocks = [states[:, start : start + width] for start in range(0, states.shape[1], width)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         parts = list(threads.map(learn, blocks))

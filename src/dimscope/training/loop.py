@@ -21,6 +21,7 @@ from transformers import get_scheduler
 
 from dimscope.core import seeds
 from dimscope.core.errors import UserError
+from dimscope.core.memory import keep_freed_memory
 from dimscope.core.progress import work
 from dimscope.data.batching import Encoded, pad, shuffled_length_batches
 from dimscope.models.classify import classify
@@ -67,6 +68,7 @@ def train(
     Raises:
         DivergedError: the loss became NaN or infinite; the message says at which step.
     """
+    keep_freed_memory()
     steps_per_epoch = math.ceil(len(data.labels) / settings.batch_size)
     trainer = _Trainer(network, settings, settings.epochs * steps_per_epoch, optimizer(network, settings))
     losses: list[float] = []

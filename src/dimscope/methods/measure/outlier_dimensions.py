@@ -8,18 +8,17 @@ state is that of its own last real token, and that everything is taken in one pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from dimscope.core.bench import Bench
-from dimscope.core.errors import UnknownName
 from dimscope.core.method import Method
 from dimscope.core.result import Array, Number, Result
+from dimscope.models.site_patterns import sites_matching
 from dimscope.numerics.moments import Moments
 from dimscope.numerics.outliers import (
     constant_mean_dims,
@@ -53,7 +52,7 @@ class OutlierDimensions(Method):
 
     def run(self, bench: Bench) -> Result:
         """Measure at every site that was asked for."""
-        sites = _matching(self.sites, bench.network.sites.names)
+        sites = sites_matching(self.sites, bench.network.sites.names)
         moments = self._of_tokens(bench, sites) if self.tokens == "all" else self._of_sentences(bench, sites)
         numbers = [
             replace(number, where={"site": site, "token": token})
@@ -122,14 +121,6 @@ def describe(moments: Moments, factor: float, mean_sigmas: float) -> list[Number
 
 def _member(dims: np.ndarray, moments: Moments) -> np.ndarray:
     return np.isin(np.arange(len(moments.mean)), dims)
-
-
-def _matching(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The sites that a pattern stands for, in the network's order, each once."""
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise UnknownName("site", pattern, names)
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def _notes(moments: dict[Place, Moments], factor: float) -> list[str]:
