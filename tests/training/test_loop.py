@@ -168,3 +168,29 @@ def test_two_processes_train_as_one(make, tiny_folder, tmp_path):
     together, _ = make()
     torch.nn.utils.vector_to_parameters(torch.load(tmp_path / "weights.pt"), together.model.parameters())
     assert_same_training(network, together)
+
+
+_AFTER_A_TRAINER = """
+import numpy as np, torch
+from accelerate import Accelerator
+Accelerator(mixed_precision="bf16", cpu=True)
+from dimscope.data.batching import Encoded
+from dimscope.models.load import load
+from dimscope.training.loop import TrainingSet, train
+from dimscope.training.settings import TrainingSettings
+for family in ("bert", "gpt2"):
+    ids = [np.arange(5, 5 + length, dtype=np.int32) for length in (3, 4, 5, 6)]
+    network = load(f"tiny/{family}", seed=1)
+    losses = train(network, TrainingSet(Encoded(ids, None, 0, 0), np.array([0, 1, 0, 1])), TrainingSettings(precision="float32"), 1)
+    print([loss.hex() for loss in losses.tolist()])
+"""
+
+
+def test_another_librarys_mixed_precision_in_this_process_changes_nothing():
+    """A Trainer with bf16 fixes accelerate's precision until the process ends."""
+    alone = _AFTER_A_TRAINER.replace('Accelerator(mixed_precision="bf16", cpu=True)', "")
+    outputs = [
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+        for script in (_AFTER_A_TRAINER, alone)
+    ]
+    assert outputs[0] == outputs[1] != ""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import is_initialized
 from jaxtyping import Float, Int
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -104,8 +105,10 @@ class _Trainer:
     def __init__(
         self, network: Network, settings: TrainingSettings, num_steps: int, optimizer: torch.optim.Optimizer
     ) -> None:
-        # accelerate's own mixed precision is fixed for the whole process; ours is a setting of each training.
-        self.accelerator = Accelerator(mixed_precision="no", cpu=network.device.type == "cpu")
+        # accelerate's own mixed precision is fixed for the whole process, perhaps by somebody's Trainer already; ours
+        # is a setting of each training and overrules it in the forward pass.
+        fixed = None if is_initialized() else "no"
+        self.accelerator = Accelerator(mixed_precision=fixed, cpu=network.device.type == "cpu")
         self._network, self._settings = network, settings
         self._parameters = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
         # What averages gradients over processes wants dense ones.
@@ -167,10 +170,9 @@ class _Classifier(nn.Module):
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Give the logits [batch, classes]."""
-        if self._direct:
-            return self._direct.logits(inputs)
-        with torch.autocast(self._network.device.type, torch.bfloat16, enabled=self._in_bfloat16):
-            return classify(self._network, inputs)
+        by_autocast = self._in_bfloat16 and not self._direct
+        with torch.autocast(self._network.device.type, torch.bfloat16, enabled=by_autocast):
+            return self._direct.logits(inputs) if self._direct else classify(self._network, inputs)
 
 
 @contextmanager
