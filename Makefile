@@ -3,8 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+PEERS := .venv/peers-installed
+BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
 
-.PHONY: install demo test test-slow check format docs clean
+.PHONY: install demo test test-slow check format docs bench bench-quick clean
 
 install: $(STAMP)
 
@@ -38,6 +40,17 @@ format: install
 
 docs: install
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
+
+# The rivals stand in their own extra: nobody needs them but to be compared with.
+$(PEERS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[compare]'
+	touch $(PEERS)
+
+bench: $(PEERS)
+	set -e; for file in $(BENCHMARKS); do echo "$$file"; $(BIN)/python "$$file"; done
+
+bench-quick: $(PEERS)
+	set -e; for file in $(BENCHMARKS); do echo "$$file"; $(BIN)/python "$$file" --quick; done
 
 clean:
 	rm -rf .venv demo docs/_build

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -30,6 +33,41 @@ def registry_is_reached() -> bool:
     except UserError:
         return False
     return True
+
+
+_ANSWERS = {
+    "silent": None,
+    "closes": b"",
+    "error": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    "page": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>",
+    "stalls": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1000\r\n\r\n<html>",
+}
+
+
+@pytest.fixture(scope="session")
+def faulty_server() -> Iterator[Callable[[str], str]]:
+    """Serve on this machine in a way that a registry or hub should not; give the address."""
+    with ExitStack() as opened:
+
+        def answer(listening: socket.socket, fault: str) -> None:
+            while True:
+                try:
+                    connection = opened.enter_context(listening.accept()[0])
+                except OSError:  # the test is over
+                    return
+                if _ANSWERS[fault]:
+                    connection.recv(65536)
+                    connection.sendall(_ANSWERS[fault])
+                if fault not in ("silent", "stalls"):
+                    connection.close()
+
+        @cache
+        def serve(fault: str) -> str:
+            listening = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=16))
+            Thread(target=answer, args=(listening, fault), daemon=True).start()
+            return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+        yield serve
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,18 @@
 """The callback in the Trainer's own loop, against trainings without it and against checkpoints opened anew."""
 
 import json
+import os
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+from accelerate import Accelerator, DistributedType
+from accelerate.state import PartialState
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
 import dimscope
 from dimscope.callback import SHARE, OutlierCallback, interval, open_network, undisturbed
@@ -14,6 +20,12 @@ from dimscope.core.errors import UserError
 from dimscope.models.catalogue import ModelSource
 from dimscope.models.load import load
 from dimscope.store.layout import Store
+
+
+@pytest.fixture(autouse=True)
+def accelerator():
+    """What every Trainer makes first; a test that has none must not depend on those that ran before."""
+    return Accelerator(cpu=True)
 
 
 @pytest.fixture
@@ -100,6 +112,25 @@ def test_the_numbers_of_a_step_are_those_of_its_checkpoint(trained, reviews, tmp
     assert result.value("accuracy", step=4, classifier="principal dimension") == by_brute_force(
         learned_states[:, rho], learned.labels, states[:, rho], held_out.labels
     )
+
+
+@pytest.mark.slow
+def test_two_processes_follow_one_training(tiny_folder, tmp_path):
+    """Only the main one measures and writes, and what it finds is what the weights say when they are opened alone."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    script = Path(__file__).with_name("followed_by_two.py")
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    subprocess.run([*command, script, tmp_path, tiny_folder("bert")], check=True, env=environment, timeout=170)
+    assert {path.name for path in tmp_path.iterdir()} >= {"process0", "saved"}
+    assert not (tmp_path / "process1").exists()
+    assert (tmp_path / "process0" / "report.html").exists()
+    (result,) = Store(tmp_path / "process0").runs()
+    assert result.arrays["step"].values.tolist() == [0, 2, 4, 5]
+    texts = ["a good film", "bad", "so very very bad a film", "good good", "not bad", "the film is good and sad"]
+    for place, folder in ((0, tiny_folder("bert")), (3, tmp_path / "saved")):
+        states, _ = alone(folder, AutoTokenizer.from_pretrained(folder), texts)  # of which the sample has four each
+        variance = states.astype(np.float64).var(axis=0)
+        np.testing.assert_allclose(result.arrays["variance"].values[place], variance, rtol=1e-3, atol=1e-9)
 
 
 def by_brute_force(values, labels, held_out_values, held_out_labels):
@@ -256,6 +287,13 @@ def test_labels_must_be_the_models(trained):
     callback = OutlierCallback(["a", "b"] * 4, [0, 7] * 4)
     with pytest.raises(UserError, match="classes of the model, which has 2; got 7"):
         trained(callback)
+
+
+def test_weights_that_are_spread_over_processes_are_refused(tiny_network, monkeypatch):
+    monkeypatch.setitem(vars(PartialState()), "distributed_type", DistributedType.FSDP)
+    network = tiny_network("bert")
+    with pytest.raises(UserError, match="one process must hold them all"):
+        open_network(network.model, network.tokenizer)
 
 
 def test_a_tokenizer_is_wanted(tiny_network):

@@ -13,6 +13,7 @@ SMALL = {
     "t5": {"d_model": 32, "num_layers": 2, "num_heads": 4, "d_ff": 64, "d_kv": 8},
     "bart": {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "max_position_embeddings": 64},
     "funnel": {"d_model": 32, "block_sizes": [1, 1], "n_head": 4, "d_head": 8, "d_inner": 64},
+    "mobilebert": {"hidden_size": 32, "embedding_size": 32, "intra_bottleneck_size": 32, "num_hidden_layers": 2},
     "qwen2": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
 }
 
@@ -45,6 +46,7 @@ def test_a_family_that_is_not_listed_goes_the_general_path(dimscope, tiny_folder
         ("xlnet", "cannot tell attention from MLP in XLNetLayer"),
         ("openai-gpt", "sites found"),
         ("funnel", "the site 'layers.0.out' is not 'layers.1.in'"),
+        ("mobilebert", "the mask decides, not the pad id"),
         ("t5", "t5 models are encoder-decoders: wanted an encoder or a decoder alone"),
         ("bart", "bart models are encoder-decoders: wanted an encoder or a decoder alone"),
     ],

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dimscope.core.errors import UserError
-from dimscope.data.files import read_table, read_unquoted
+from dimscope.data.files import Table, read_table, read_unquoted
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 TRICKY = st.sampled_from(['"', '""', ",", "\t", "\n", "\r\n", "NA", "null", "", "a,b", '"a"', "é😀", "=1+1", " x "])
@@ -58,6 +58,65 @@ def test_what_was_written_comes_back(suffix: str, rows: Rows):
     assert (tuple(table.columns), table.notes) == (NAMES, ())
 
 
+LATIN = st.text(st.characters(codec="latin-1", min_codepoint=0xA0) | st.sampled_from("ab c,"), min_size=1, max_size=20)
+TEXTS = {".csv": ",", ".tsv": "\t", ".jsonl": None}
+
+
+def encoded(rows: Rows, suffix: str, encoding: str) -> bytes:
+    with TemporaryDirectory() as folder:
+        WRITERS[suffix](path := Path(folder, "x"), rows)
+        return path.read_bytes().decode().encode(encoding)
+
+
+def read_bytes(data: bytes, suffix: str) -> Table:
+    with TemporaryDirectory() as folder:
+        (path := Path(folder, f"x{suffix}")).write_bytes(data)
+        return read_table(path)
+
+
+@pytest.mark.parametrize("suffix", TEXTS)
+@settings(max_examples=30, deadline=None)
+@given(rows=st.lists(st.tuples(LATIN, LATIN), min_size=1, max_size=8))
+def test_a_mark_or_another_encoding_changes_no_cell(suffix: str, rows: Rows):
+    rows = [("é a", "1"), *rows]  # as Latin-1, this is surely no UTF-8
+    notes = {"utf-8": None, "utf-8-sig": None, "utf-16": "utf-16", "latin-1": "cp1252"}
+    for encoding, told in notes.items():
+        table = read_bytes(encoded(rows, suffix, encoding), suffix)
+        assert list(zip(*table.columns.values(), strict=True)) == rows
+        assert table.notes == ((f"x{suffix} is not UTF-8 and is read as {told}",) if told else ())
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | CELLS
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=8))
+def test_values_of_any_types_stand_beside_each_other_in_jsonl(rows: list[tuple[object, object]]):
+    lines = [json.dumps(dict(zip(NAMES, row, strict=True))) for row in rows]
+    table = read_bytes("\n".join(lines).encode(), ".jsonl")
+    read = list(zip(*table.columns.values(), strict=True))
+    assert [[(type(each), each) for each in row] for row in read] == [
+        [(type(each), each) for each in row] for row in rows
+    ]
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@settings(max_examples=20, deadline=None)
+@given(names=st.lists(st.sampled_from("abc"), min_size=2, max_size=4).filter(lambda names: len({*names}) < len(names)))
+def test_a_column_that_is_there_twice_is_refused(suffix: str, names: list[str]):
+    cells = ["1"] * len(names)
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"x{suffix}")
+        if suffix == ".parquet":
+            pyarrow.parquet.write_table(pyarrow.table([[cell] for cell in cells], names=names), path)
+        elif suffix == ".jsonl":
+            path.write_text("{" + ", ".join(f'"{name}": 1' for name in names) + "}\n")
+        else:
+            path.write_text("\n".join(TEXTS[suffix].join(row) for row in (names, cells)))
+        with pytest.raises(UserError, match="several columns named"):
+            read_table(path)
+
+
 PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0"), min_size=1, max_size=20)
 
 
@@ -92,10 +151,14 @@ def test_another_encoding_is_read_and_noted(tmp_path: Path, data: bytes, text: s
     assert table.notes == (f"x.csv is not UTF-8 and is read as {encoding}",)
 
 
-def test_a_long_cell_is_read_whole_and_the_limit_of_others_is_as_before(tmp_path: Path):
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_a_long_cell_is_read_whole_and_the_limit_of_others_is_as_before(tmp_path: Path, suffix: str):
     limit = csv.field_size_limit()
-    long = "x" * 10_000_000
-    assert read_table(written(tmp_path, "x.csv", f'text,label\n"{long}",1\n')).columns["text"] == (long,)
+    long = 'x"\n,' * 2_500_000
+    WRITERS[suffix](tmp_path / f"x{suffix}", [(long, "1"), ("short", "0")])
+    (read, short) = read_table(tmp_path / f"x{suffix}").columns["text"]
+    assert len(read) == 10_000_000
+    assert (read == long, short) == (True, "short")
     assert csv.field_size_limit() == limit
 
 
@@ -144,6 +207,7 @@ def test_values_of_parquet_keep_their_types_and_gaps(tmp_path: Path):
         ("x.csv", 'text,label\n"a,1\n', "no proper CSV: .*every quote is closed"),
         ("x.jsonl", '{"text": "a"}\n{"text": \n', "line 2 of .* is no JSON"),
         ("x.jsonl", "[1]\n", "line 1 of .* no JSON object"),
+        ("x.jsonl", "[" * 200_000, "line 1 of .* is no JSON"),
         ("x.parquet", "PAR0", "no proper Parquet"),
         ("x.xlsx", "x", r"wanted a file that ends with \.csv, \.tsv, \.jsonl, \.parquet"),
     ],

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
 
 from dimscope.core.errors import UserError
 from dimscope.data import glue
 from dimscope.data.glue import hub_folder, named_like_a_task, read_glue
+from dimscope.store.hub import Unreached
 
 # The columns of the original download and of the hub, with two rows each of which every cell is known.
 ORIGINAL: dict[str, dict[str, list[object]]] = {
@@ -158,29 +158,23 @@ def test_another_folder_is_told_how_to_be_named():
 
 
 def test_only_what_is_needed_is_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    asked: dict[str, object] = {}
-
-    def fetched(repository: str, **options: object) -> str:
-        asked.update(options, repository=repository)
-        return str(tmp_path)
-
+    asked: list[tuple[object, ...]] = []
     (tmp_path / "rte").mkdir()
-    monkeypatch.setattr(glue, "snapshot_download", fetched)
+    monkeypatch.setattr(glue, "snapshot", lambda *words: asked.append(words) or tmp_path)
     assert hub_folder("rte") == tmp_path / "rte"
-    assert (asked["repository"], asked["repo_type"]) == ("nyu-mll/glue", "dataset")
-    assert asked["allow_patterns"] == ["rte/train*.parquet", "rte/validation*.parquet"]
+    assert asked == [("nyu-mll/glue", "dataset", ("rte/train*.parquet", "rte/validation*.parquet"))]
 
 
 def test_without_a_network_the_local_way_is_offered(monkeypatch: pytest.MonkeyPatch):
-    def unreachable(repository: str, **options: object) -> str:
-        raise LocalEntryNotFoundError("no network")
+    def unreachable(*asked: object) -> Path:
+        raise Unreached
 
-    monkeypatch.setattr(glue, "snapshot_download", unreachable)
+    monkeypatch.setattr(glue, "snapshot", unreachable)
     with pytest.raises(UserError, match=r"hub is not reached.* glue/rte@FOLDER"):
         hub_folder("rte")
 
 
 def test_a_copy_of_other_tasks_is_no_copy_of_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(glue, "snapshot_download", lambda repository, **options: str(tmp_path))
+    monkeypatch.setattr(glue, "snapshot", lambda *asked: tmp_path)
     with pytest.raises(UserError, match="cannot fetch glue/qqp"):
         hub_folder("qqp")

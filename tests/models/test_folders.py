@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 
 from dimscope.core.errors import UserError
 from dimscope.models import folders
 from dimscope.models.catalogue import find
 from dimscope.models.folders import folder
 from dimscope.models.load import digest, load
+from dimscope.store.hub import Unreached
 
 
 @pytest.fixture
@@ -33,17 +33,18 @@ def test_the_hubs_commit_is_the_digest(tmp_path: Path, monkeypatch: pytest.Monke
     snapshot = tmp_path / "snapshots" / "0a1b2c"
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").touch()
-    monkeypatch.setattr(folders, "snapshot_download", lambda hub_id, **options: str(snapshot))
+    monkeypatch.setattr(folders, "snapshot", lambda *asked, **options: snapshot)
     assert digest(find("gpt2")) == "0a1b2c"
 
 
 def test_no_pickle_is_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    asked = {}
-    monkeypatch.setattr(folders, "snapshot_download", lambda hub_id, **options: asked.update(options) or tmp_path)
+    asked = []
+    monkeypatch.setattr(folders, "snapshot", lambda *words, **options: asked.append(words) or tmp_path)
     with pytest.raises(UserError, match=r"no \*\.safetensors"):
         folder(find("gpt2"))
+    ((_, _, patterns),) = asked
     unwanted = ("pytorch_model.bin", "tf_model.h5", "rust_model.ot", "onnx.pt", "model.pickle")
-    assert not any(Path(name).match(pattern) for name in unwanted for pattern in asked["allow_patterns"])
+    assert not any(Path(name).match(pattern) for name in unwanted for pattern in patterns)
     wanted = (
         "model.safetensors",
         "config.json",
@@ -52,14 +53,14 @@ def test_no_pickle_is_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.Monke
         "vocab.txt",
         "spiece.model",
     )
-    assert all(any(Path(name).match(pattern) for pattern in asked["allow_patterns"]) for name in wanted)
+    assert all(any(Path(name).match(pattern) for pattern in patterns) for name in wanted)
 
 
 def test_without_a_network_the_local_way_is_offered(monkeypatch: pytest.MonkeyPatch):
-    def unreachable(hub_id: str, **options: object) -> str:
-        raise LocalEntryNotFoundError("no network")
+    def unreachable(*asked: object, **options: object) -> Path:
+        raise Unreached
 
-    monkeypatch.setattr(folders, "snapshot_download", unreachable)
+    monkeypatch.setattr(folders, "snapshot", unreachable)
     with pytest.raises(UserError, match="give its path"):
         load("gpt2")
 

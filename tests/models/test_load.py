@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification
 
 from dimscope.core.errors import UserError
 from dimscope.models.catalogue import ModelSource, find
@@ -109,6 +110,19 @@ def test_a_tokenizer_without_pad_token_pads_with_its_end_token(tiny_network: Cal
     assert network.pad_id == network.model.config.pad_token_id == network.tokenizer.eos_token_id
     batch = network.tokenizer(["good", "a good film"], padding=True, return_tensors="pt")
     assert network.model(**batch).logits.shape == (2, 3)
+
+
+def test_the_pad_id_from_which_a_model_counts_its_positions_stays_the_models(copied: Folders, tmp_path: Path):
+    folder = copied("roberta")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": 3}))
+    network = load(source_of(folder))
+    assert network.pad_id == network.tokenizer.pad_token_id != 3
+    network.model.save_pretrained(tmp_path / "saved")
+    reopened = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").eval()
+    text = network.tokenizer("a good film", return_tensors="pt")
+    with torch.inference_mode():
+        torch.testing.assert_close(network.model(**text).logits, reopened(**text).logits)
 
 
 def test_nothing_is_printed(tiny_folder: Folders, capfd: pytest.CaptureFixture[str]):

@@ -152,7 +152,7 @@ def test_spectrum_draws_its_factor_once_at_its_height_and_counts_what_reaches_it
 def test_spectrum_says_what_it_cannot_show():
     chart = spectrum({"a": np.array([1.0, 0.0, 2.0, 0.0])}, factor=5.0)
     assert sorted(rows_of(chart, "ratio")["dim"]) == [0, 2]
-    assert "2 that do not vary" in " ".join(to_spec(chart)["title"]["subtitle"])
+    assert "2 that hardly vary" in " ".join(to_spec(chart)["title"]["subtitle"])
     assert "No dimension varies" in to_spec(spectrum({"a": np.zeros(4)}, factor=5.0))["description"]
 
 
@@ -197,7 +197,7 @@ def test_variance_against_accuracy_counts_a_constant_dimension_once():
     halves = np.full(3, 0.5)
     chart = variance_against_accuracy(np.array([0.0, 1.0, 2.0]), {"exact": halves, "grid": halves}, {})
     assert sorted(rows_of(chart, "rule")["dim"]) == [1, 1, 2, 2]
-    assert "(1 that do not vary" in to_spec(chart)["title"]["subtitle"][0]
+    assert "(1 that hardly vary" in to_spec(chart)["title"]["subtitle"][0]
     still = variance_against_accuracy(np.zeros(3), {"exact": halves}, {})
     assert "No dimension varies" in to_spec(still)["description"]
 

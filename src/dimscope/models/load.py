@@ -63,7 +63,7 @@ class Network:
     @property
     def pad_id(self) -> int:
         """The token that fills up a batch; the attention mask, not this, says what is padding."""
-        return int(self.model.config.pad_token_id)
+        return int(self.tokenizer.pad_token_id)
 
     @property
     def max_length(self) -> int:
@@ -132,9 +132,11 @@ def load(
             f"{source.name!r}: the model knows {model.config.vocab_size} tokens, but its tokenizer has "
             f"{len(tokenizer)}. Put the model's own tokenizer into its folder."
         )
-    model.config.pad_token_id = tokenizer.pad_token_id
+    network = Network(source.name, model, tokenizer, is_decoder)
+    if not network.position_offset:  # else the config's own id is what a reopened model counts its positions from
+        model.config.pad_token_id = tokenizer.pad_token_id
     nn.Module.to(model, device)
-    return Network(source.name, model, tokenizer, is_decoder)
+    return network
 
 
 def digest(source: ModelSource) -> str:

@@ -22,6 +22,8 @@ _DASHES = [5, 4]
 _LABEL, _HEADER = 26, 26
 """The most characters of a label in one line."""
 _DECADES = alt.Axis(tickCount=5)
+_HARDLY = 1e-6
+"""What varies less than this share of the mean would stretch a logarithmic axis until nothing else is told apart."""
 
 
 def comparison(
@@ -84,14 +86,14 @@ def spectrum(
 ) -> Chart:
     """Give every dimension's variance over the mean variance, largest first, and a rule at `factor`.
 
-    Dimensions that do not vary have no place on a logarithmic axis: the subtitle counts them.
+    Dimensions that vary less than a millionth of the mean are not shown: the subtitle counts them.
 
     >>> spectrum({"pretrained": np.array([1.0, 4.0, 1.0])}, factor=5.0).data[["dim", "ratio"]].values.tolist()
     [[1.0, 2.0], [0.0, 0.5], [2.0, 0.5]]
     """
     ranked = [_ranked(variance).assign(key=key) for key, variance in variances.items()]
     rows = pd.concat(ranked, ignore_index=True)
-    shown = rows[rows["ratio"] > 0]
+    shown = rows[rows["ratio"] > _HARDLY]
     if shown.empty:
         return message(title, "No dimension varies.")
     spectra = alt.Chart(shown, height=260).encode(
@@ -147,14 +149,15 @@ def variance_against_accuracy(
 ) -> Chart:
     """Give a point for every dimension and threshold rule: variance, 1-D accuracy; `lines` are named heights.
 
-    Dimensions that do not vary have no place on a logarithmic axis: the subtitle counts them.
+    Dimensions that vary less than a millionth of the mean are not shown: the subtitle counts them.
 
     >>> variance_against_accuracy(np.array([1.0, 0.0]), {"exact": np.array([0.6, 0.5])}, {}).title.subtitle
-    ['(1 that do not vary are not shown)']
+    ['(1 that hardly vary are not shown)']
     """
     points = pd.DataFrame({"dim": np.arange(len(variance)), "variance": variance})
     shown = pd.concat([points.assign(rule=rule, accuracy=of_dims) for rule, of_dims in accuracy.items()])
-    shown = shown[shown["variance"] > 0]
+    num_shown = int((variance > _HARDLY * variance.mean()).sum())
+    shown = shown[shown["variance"] > _HARDLY * variance.mean()]
     if shown.empty:
         return message(title, "No dimension varies.")
     scatter = alt.Chart(shown, height=280).mark_point(size=26, opacity=0.9, strokeWidth=1.2, aria=False)
@@ -168,7 +171,7 @@ def variance_against_accuracy(
     names = heights.mark_text(align="right", dx=-4, dy=-7).encode(x=alt.value("width"), y="height:Q", text="line:N")
     said = ", ".join(f"{label} {height:.3f}" for label, height in lines.items())
     description = f"1-D accuracy against variance for {len(variance)} dimensions; lines: {said or 'none'}."
-    return themed(rules + scatter + names, title, description, _left_out(int((variance <= 0).sum())))
+    return themed(rules + scatter + names, title, description, _left_out(len(variance) - num_shown))
 
 
 def persistence(
@@ -192,11 +195,12 @@ def persistence(
         return message(title, "No dimension is an outlier in any set.")
     dims = ever[np.argsort(-rate[ever], kind="stable")][:max_dims]
     shares = pd.DataFrame(np.vstack([rate, member])[:, dims], columns=dims.astype(str))
-    shares.insert(0, "set", ["share of sets", *set_labels])
-    tiles = alt.Chart(shares.melt("set", var_name="dim", value_name="share"), height=18 * len(shares))
+    labels = ["share of sets", *set_labels]
+    shares.insert(0, "set", labels)
+    tiles = alt.Chart(shares.melt("set", var_name="dim", value_name="share"), height=_row_height(labels) * len(labels))
     chart = tiles.mark_rect(color=ACCENT, stroke=NEUTRAL, strokeOpacity=0.25).encode(
         x=alt.X("dim:N", sort=None, title="dimension"),
-        y=alt.Y("set:N", sort=None, title=None),
+        y=alt.Y("set:N", sort=None, title=None, axis=_lines_axis(labels)),
         fillOpacity=alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None),
         tooltip=["set:N", "dim:N", _tip("share")],
     )
@@ -208,10 +212,8 @@ def persistence(
 def _dots(rows: pd.DataFrame, label: str, measure: str) -> tuple[alt.Chart, alt.Chart]:
     """Intervals, and the points that lie on them: a line of the chart for each label."""
     labels = list(rows[label].unique())
-    most_lines = max(len(textwrap.wrap(each, _LABEL)) for each in labels)
-    axis = alt.Axis(labelExpr=_in_lines(labels, _LABEL), labelOverlap=False)
-    place = alt.Chart(rows, height=(10 + 12 * most_lines) * len(labels)).encode(
-        y=alt.Y(f"{label}:N", sort=labels, title=None, axis=axis),
+    place = alt.Chart(rows, height=_row_height(labels) * len(labels)).encode(
+        y=alt.Y(f"{label}:N", sort=labels, title=None, axis=_lines_axis(labels)),
         tooltip=[f"{label}:N", _tip("value"), _tip("low"), _tip("high")],
     )
     interval = place.transform_filter("isValid(datum.low) && isValid(datum.high)").mark_rule(strokeWidth=2)
@@ -257,6 +259,15 @@ def _panels(key: str, names: Sequence[str]) -> alt.Row:
     return alt.Row(f"{key}:N", sort=list(names), title=None, header=header)
 
 
+def _lines_axis(labels: Sequence[str]) -> alt.Axis:
+    """An axis that shows every label whole."""
+    return alt.Axis(labelExpr=_in_lines(labels, _LABEL), labelOverlap=False)
+
+
+def _row_height(labels: Sequence[str]) -> int:
+    return 10 + 12 * max(len(textwrap.wrap(label, _LABEL)) for label in labels)
+
+
 def _in_lines(labels: Sequence[str], length: int) -> str:
     """An expression that gives each label in lines; Vega-Lite would clip it where a page would wrap it."""
     return f"{json.dumps({label: textwrap.wrap(label, length) for label in labels})}[datum.label]"
@@ -275,4 +286,4 @@ def _ranked(variance: Float[np.ndarray, " dims"]) -> pd.DataFrame:
 
 
 def _left_out(num_dims: int) -> str:
-    return f"({num_dims} that do not vary are not shown)" if num_dims else ""
+    return f"({num_dims} that hardly vary are not shown)" if num_dims else ""

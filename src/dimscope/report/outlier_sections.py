@@ -211,7 +211,7 @@ def persistence(result: Result, cells: Sequence[Cell]) -> Section:
         tasks = [task for name, task in cells if name == model]
         arrays = {task: result.arrays[f"{model}/{task}/is_outlier"] for task in tasks}
         labels = [
-            f"{task}, {weights}, seed {seed}"
+            f"{task}, {weights}, seed {seed}" if len(tasks) > 1 else f"{weights}, seed {seed}"
             for task, array in arrays.items()
             for weights in array.ticks["weights"]
             for seed in array.ticks["seed"]
@@ -252,7 +252,8 @@ def ablation(result: Result, cells: Sequence[Cell]) -> Section:
     """What the classifier loses without them."""
     numbers = [each for each in averages(result, "accuracy") if "ablated" in each.where]
     rows = ["model", "task", "place", "ablated"]
-    described = _table("ablation", numbers, rows, "Accuracy, averages over seeds.", columns="fill")
+    cells_of_table = wide(_under_each_fill(numbers), rows, columns="fill")
+    described = Table("ablation", cells_of_table, "Accuracy, averages over seeds.", exact=table(numbers))
     charts = []
     for model, task in cells:
         own = [each for each in numbers if (each.where["model"], each.where["task"]) == (model, task)]
@@ -283,6 +284,20 @@ def ablation(result: Result, cells: Sequence[Cell]) -> Section:
         "the line a dot lies, and whether as many random dimensions lie there too."
     )
     return Section("Ablations", text, [described], reading, charts)
+
+
+def _under_each_fill(numbers: Sequence[Number]) -> list[Number]:
+    """Place by place; where nothing is ablated nothing is filled in, and the number stands under every fill."""
+    fills = list(dict.fromkeys(each.where["fill"] for each in numbers if each.where["ablated"] != "nothing"))
+    places = list(dict.fromkeys((each.where["model"], each.where["task"], each.where["place"]) for each in numbers))
+    return sorted(
+        (
+            replace(each, where={**each.where, "fill": fill})
+            for each in numbers
+            for fill in (fills if each.where["ablated"] == "nothing" else [each.where["fill"]])
+        ),
+        key=lambda each: places.index((each.where["model"], each.where["task"], each.where["place"])),
+    )
 
 
 def _file(*parts: str) -> str:

@@ -134,7 +134,7 @@ def to_html(frame: pd.DataFrame, caption: str = "") -> Markup:
     >>> "<td>&lt;b&gt;</td>" in to_html(pd.DataFrame({"seed": [1], "text": ["<b>"]}))
     True
     """
-    rows = [[shown(value) for value in row] for row in frame.to_numpy(dtype=object)]
+    rows = [[_unbroken(shown(value)) for value in row] for row in frame.to_numpy(dtype=object)]
     return Markup(_HTML.render(names=list(frame.columns), rows=rows, caption=caption))
 
 
@@ -143,6 +143,11 @@ def shown(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return cell(float(value))
     return MISSING if pd.isna(value) else str(value)
+
+
+def _unbroken(text: str) -> str:
+    """Keep the ends of an interval in one line, where a narrow table breaks its cells."""
+    return re.sub(r"\[[^]]*\]", lambda interval: interval[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
 
 
 def _format(size: float) -> str:

@@ -52,7 +52,8 @@ _CONFIG: dict[str, Any] = {
     },
     "legend": {
         "orient": "top",
-        "direction": "horizontal",
+        # It begins where the panels do, and one beside the other a narrow chart would clip its last entries.
+        "direction": "vertical",
         "labelColor": "currentColor",
         "titleColor": "currentColor",
         "labelFontSize": 12,

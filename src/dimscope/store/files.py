@@ -42,7 +42,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             untouched.
     """
     temporary = _temporary(path)
-    with _telling_why(path):
+    with telling_why(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)
         try:
@@ -73,7 +73,7 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         UserError: the disk is full or closed, or a file stands where a folder is needed.
     """
-    with _telling_why(path):
+    with telling_why(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:
             file.write(f"{line}\n")
@@ -90,7 +90,7 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         UserError: the disk is full or closed, or a file stands where a folder is needed.
     """
     temporary = _temporary(path)
-    with _telling_why(path):
+    with telling_why(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)
         try:
@@ -102,6 +102,22 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         _sync(path.parent)
+
+
+@contextmanager
+def telling_why(path: Path) -> Iterator[None]:
+    """Within the block, whoever writes, a failure that the user can put right is told as such.
+
+    Raises:
+        UserError: the disk is full or closed, or a file stands where a folder is needed.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = _CAUSES.get(_number(error))
+        if cause is None:
+            raise
+        raise UserError(f"cannot write {getattr(error, 'filename', None) or path}: {cause}") from error
 
 
 def sha256(path: Path) -> str:
@@ -174,17 +190,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _telling_why(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        cause = _CAUSES.get(_number(error))
-        if cause is None:
-            raise
-        raise UserError(f"cannot write {getattr(error, 'filename', None) or path}: {cause}") from error
 
 
 def _number(error: Exception) -> int | None:

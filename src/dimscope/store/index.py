@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 
 from dimscope.core.errors import UnknownName, UserError
-from dimscope.core.result import Number
+from dimscope.core.result import Number, Result
 from dimscope.store.files import write_bytes, write_json
 from dimscope.store.layout import Store
 from dimscope.store.runs import numbers_to_json
@@ -24,25 +26,28 @@ def write_summary(out: Path, recipe: str, numbers: Sequence[Number]) -> None:
 
 
 def numbers(root: Path) -> pd.DataFrame:
-    """Give every number of every finished run: a row each, with its method, its place and its settings.
+    """Give every number of every finished run of a method: a row each, with its method, its place and its settings.
+
+    What recipes made of them is not among them, or each would be there twice.
 
     Raises:
         UserError: the folder holds no finished run.
     """
-    frames = [_rows(result.method, dict(result.settings), result.to_pandas()) for result in Store(root).runs()]
-    if not frames:
-        raise UserError(f"wanted a folder with finished runs (runs/*/result.json), found none in {root}")
-    return pd.concat(frames, ignore_index=True)
+    runs, _ = _finished(root)
+    return _rows(runs)
 
 
 def query(root: Path, sql: str) -> pd.DataFrame:
-    """Answer a question about the table `numbers`.
+    """Answer a question about the tables `numbers` and `pooled`, which is what recipes added: averages, comparisons.
 
     Raises:
         UserError: the folder holds no finished run, or DuckDB does not understand the question.
     """
+    runs, pooled = _finished(root)
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
-        connection.register("numbers", numbers(root))
+        connection.register("numbers", _rows(runs))
+        if pooled:
+            connection.register("pooled", _rows(_added(pooled, runs)))
         try:
             answer = connection.sql(sql)
             if answer is None:
@@ -97,6 +102,33 @@ def _file_name(value: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", value) or "none"
 
 
-def _rows(method: str, settings: dict[str, object], rows: pd.DataFrame) -> pd.DataFrame:
-    asked = {f"setting_{name}": str(value) for name, value in settings.items()}
-    return rows.assign(method=method, **asked)
+def _finished(root: Path) -> tuple[list[Result], list[Result]]:
+    """Give the runs of methods and those of recipes."""
+    found = Store(root).runs()
+    runs = [result for result in found if not result.method.startswith("recipe/")]
+    pooled = [result for result in found if result.method.startswith("recipe/")]
+    if not runs:
+        raise UserError(f"wanted a folder with finished runs (runs/*/result.json), found none in {root}")
+    return runs, pooled
+
+
+def _added(pooled: Sequence[Result], runs: Sequence[Result]) -> list[Result]:
+    """Leave out of what recipes pooled the numbers of the runs themselves."""
+    known = {_identity(number) for run in runs for number in run.numbers}
+    return [
+        replace(result, numbers=[number for number in result.numbers if _identity(number) not in known])
+        for result in pooled
+    ]
+
+
+def _identity(number: Number) -> str:
+    return json.dumps(asdict(number), sort_keys=True)
+
+
+def _rows(results: Sequence[Result]) -> pd.DataFrame:
+    return pd.concat([_of_one(result) for result in results], ignore_index=True)
+
+
+def _of_one(result: Result) -> pd.DataFrame:
+    asked = {f"setting_{name}": str(value) for name, value in result.settings.items()}
+    return result.to_pandas().assign(method=result.method, **asked)

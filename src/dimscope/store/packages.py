@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -19,7 +20,10 @@ from dimscope.core.provenance import digest
 from dimscope.store.cache import cache_folder
 from dimscope.store.files import new_folder, sha256, write_bytes, write_text
 
-_PATIENCE = ("--timeout=8", "--retries=0")
+_PATIENCE = ("--timeout=3", "--retries=0")
+"""In seconds: a command that gets no answer still ends within ten. Trying again is the user's choice."""
+_SILENCE = re.compile(r"Could not fetch URL \S+: (?!404)|Read timed out|Connection aborted|connection broken")
+"""How pip words a registry that does not answer as it should; its last line then says that no version was found."""
 _KINDS = {
     "wheel": ("--only-binary=:all:",),
     "sdist": ("--no-binary=:all:", "--use-pep517", "--no-build-isolation"),
@@ -88,18 +92,19 @@ def _download(package: Package, folder: Path) -> Path:
 def _pip(*arguments: str, python_path: Path) -> str:
     """Run pip; give nothing if it did well, else the reason."""
     ran = subprocess.run(
-        [sys.executable, "-m", "pip", *arguments, "--no-input", "--disable-pip-version-check"],
+        [sys.executable, "-m", "pip", *arguments, "-vv", "--no-input", "--disable-pip-version-check"],
         env={**os.environ, "PYTHONPATH": str(python_path)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     if ran.returncode == 0:
         return ""
-    if "connection broken" in ran.stderr:
-        return "it is not reached"
-    last_line = ran.stderr.strip().rpartition("\n")[2]
-    return last_line.removeprefix("ERROR: ") or f"pip ended with {ran.returncode}"
+    if _SILENCE.search(ran.stdout):
+        return "it is not reached, or does not answer as it should"
+    errors = re.findall(r"^ERROR: (.*)", ran.stdout, re.MULTILINE)
+    return errors[-1] if errors else f"pip ended with {ran.returncode}"
 
 
 def _require_hash(archive: Path, package: Package) -> None:
