@@ -5,7 +5,8 @@ turns, and by how much the peak memory rises above what it was after the small o
 least-squares line through the logarithms, so 1 is linear and 2 quadratic; a rise below 1 MiB counts as 1 MiB, since it
 cannot be told from what the allocator keeps. Networks are BERT's kind, two layers, random weights, heads of 32 dims.
 
-Writes `growth.csv`, `growth.md`, `growth.svg` and `growth.png` to `results/` (not with --quick).
+Writes `growth.csv`, `growth.md`, `growth.svg` and `growth.png` to `results/`; with --quick, nothing but two sizes of `one_dimension` is
+measured, and only the table is told.
 
 python benchmarks/growth.py [--quick] [--json]
 """
@@ -96,9 +97,11 @@ MARGIN = 0.15
 
 
 def compare(quick: bool) -> Iterator[Row]:
-    points = pd.concat([measured(work, SCALES[:2] if quick else SCALES) for work in DEFAULTS])
-    if not quick:
-        write(points)
+    if quick:
+        yield from rows(measured(one_dimension, SCALES[:2]))
+        return
+    points = pd.concat([measured(work, SCALES) for work in DEFAULTS])
+    write(points)
     yield from rows(points)
 
 
@@ -157,25 +160,22 @@ def _table(points: pd.DataFrame) -> str:
 
 def _figure(points: pd.DataFrame) -> alt.FacetChart:
     """Draw every figure over that of the default size, so that equal slopes are equal exponents."""
-    tall = points.melt(["work", "axis", "size", "scale"], ["seconds", "mib"], "measure", "figure")
-    first = tall.groupby(["work", "axis", "measure"])["figure"].transform("first")
-    tall["line"] = tall["work"] + ", " + tall["measure"].replace("mib", "memory").replace("seconds", "time")
-    tall["times"] = tall["figure"] / first
-    logarithmic = alt.Scale(type="log", nice=False)
-    color = alt.Color("work:N", sort=None, legend=alt.Legend(title=None), scale=alt.Scale(range=PALETTE))
-    dash = alt.StrokeDash("measure:N", legend=alt.Legend(title=None))
-    lines = (
-        alt.Chart(tall, height=180)
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("scale:Q", title="times the default size", scale=logarithmic, axis=alt.Axis(values=list(SCALES))),
-            y=alt.Y("times:Q", title="times the default's cost", scale=logarithmic),
-            color=color,
-            strokeDash=dash,
-            detail="line:N",
-            tooltip=["work:N", "measure:N", "size:Q", "figure:Q"],
-        )
+    named = points.rename(columns={"seconds": "time", "mib": "memory"})
+    tall = named.melt(["work", "axis", "size", "scale"], ["time", "memory"], "measure", "figure")
+    tall["line"] = tall["work"] + ", " + tall["measure"]
+    tall["times"] = tall["figure"] / tall.groupby(["line", "axis"])["figure"].transform("first")
+    ticks = alt.Axis(values=[1, 2, 5, 10, 20])
+    legend = alt.Legend(title=None, symbolType="stroke")
+    place = alt.Chart(tall, height=180).encode(
+        x=alt.X("scale:Q", title="times the default size", scale=alt.Scale(type="log", nice=False), axis=ticks),
+        y=alt.Y("times:Q", title="times the default's cost", scale=alt.Scale(type="log", nice=False), axis=ticks),
+        color=alt.Color("work:N", sort=None, scale=alt.Scale(range=PALETTE), legend=legend),
+        tooltip=["work:N", "measure:N", "size:Q", "figure:Q"],
     )
+    dashes = alt.StrokeDash(
+        "measure:N", scale=alt.Scale(domain=["time", "memory"], range=[[1, 0], [5, 4]]), legend=legend
+    )
+    lines = place.mark_line().encode(strokeDash=dashes, detail="line:N") + place.mark_point(filled=True)
     chart = lines.facet(row=alt.Row("axis:N", sort=list(EXPECTED), title=None))
     return themed(chart, "How cost grows", "time and memory over those at the default size, both axes logarithmic")
 
