@@ -66,7 +66,7 @@ def test_attention_that_drops_and_its_gradients_are_the_textbooks(only_one):
 
     def plain(joint, single):
         torch.manual_seed(5)
-        noise = kept((BATCH, HEADS, num_read, TOKENS), 0.5, torch.float32, torch.device("cpu"))
+        noise = kept((BATCH, HEADS, num_read, TOKENS), 0.5, torch.float32)
         *own, key, value = joint.unbind(2)
         return plain_attention(own[0] if own else single, key, value, bias, noise)
 
@@ -87,7 +87,7 @@ def test_attention_that_drops_nothing_is_torchs():
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
 def test_so_many_are_dropped_and_the_mean_is_kept(fraction):
     torch.manual_seed(1)
-    noise = kept((1000, 1001), fraction, torch.float32, torch.device("cpu"))
+    noise = kept((1000, 1001), fraction, torch.float32)
     num_dropped = int((noise == 0).sum())
     # Five standard deviations of the count.
     assert abs(num_dropped - fraction * noise.numel()) < 5 * (noise.numel() * fraction * (1 - fraction)) ** 0.5 + 20
@@ -97,7 +97,7 @@ def test_so_many_are_dropped_and_the_mean_is_kept(fraction):
 
 def test_neighboring_numbers_of_one_draw_are_independent():
     torch.manual_seed(2)
-    is_kept = kept((250_000, 4), 0.5, torch.float32, torch.device("cpu")) > 0
+    is_kept = kept((250_000, 4), 0.5, torch.float32) > 0
     correlations = torch.corrcoef(is_kept.T.float()) - torch.eye(4)
     assert correlations.abs().max() < 5 / 250_000**0.5
 
