@@ -97,6 +97,15 @@ def test_an_unknown_name_is_told_with_the_nearest(name: str, told: str):
         fetch_task(name)
 
 
+def test_prompts_are_no_task_with_classes_and_nothing_to_fetch():
+    with pytest.raises(UserError, match="wanted a task with classes, got 'prompts/capitals'"):
+        load_task("prompts/capitals")
+    with pytest.raises(UserError, match="nothing to fetch"):
+        fetch_task("prompts/capitals")
+    with pytest.raises(UnknownName, match="Did you mean 'prompts/capitals'"):
+        load_task("prompts/capitls")
+
+
 def test_files_and_folders_that_are_none_are_told(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(UserError, match="there is no file"):

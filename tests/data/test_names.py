@@ -4,11 +4,11 @@ import subprocess
 import sys
 
 from dimscope.data.catalogue import _FOLDERS
-from dimscope.data.names import tasks
+from dimscope.data.names import prompts, tasks
 
 
-def test_every_named_task_can_be_fetched():
-    assert list(tasks()) == list(_FOLDERS)
+def test_every_named_task_can_be_fetched_or_is_made():
+    assert list(tasks()) == [*_FOLDERS, *prompts()]
 
 
 def test_listing_imports_nothing_heavy():

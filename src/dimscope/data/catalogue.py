@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dimscope.core.errors import UnknownName
+from dimscope.core.errors import UnknownName, UserError
 from dimscope.data.files import SUFFIXES
 from dimscope.data.glue import LAYOUTS, hub_folder, named_like_a_task, read_glue
-from dimscope.data.names import tasks
+from dimscope.data.names import prompts, tasks
 from dimscope.data.options import TaskOptions, refuse_ignored
 from dimscope.data.own import read_own
 from dimscope.data.packaged import DOMAINS, MOVIE_REVIEWS, SNIPPETS, movie_reviews, snippets
@@ -46,7 +46,7 @@ def load_task(name: str, options: TaskOptions = _AS_IT_IS) -> Task:
 
     Raises:
         UnknownName: it is none of these.
-        UserError: it cannot be fetched or read, or an option would be ignored.
+        UserError: it cannot be fetched or read, an option would be ignored, or it is a set of prompts.
     """
     source = _find(name, options)
     refuse_ignored(options, name, source.used)
@@ -58,14 +58,21 @@ def fetch_task(name: str) -> Path:
 
     Raises:
         UnknownName: there is no such alias.
-        UserError: they cannot be fetched.
+        UserError: they cannot be fetched, or there is nothing to fetch.
     """
+    if name in prompts():
+        raise UserError(f"{name!r} is made from the seed for each model: there is nothing to fetch")
     if name not in _FOLDERS:
         raise UnknownName("task", name, _FOLDERS)
     return _FOLDERS[name]()
 
 
 def _find(name: str, options: TaskOptions) -> _Source:
+    if name in prompts():
+        raise UserError(
+            f"wanted a task with classes, got {name!r}, which are prompts for language models: take one such as "
+            "movie_reviews here, or a method that looks at prompts, such as measure/prompt_accuracy"
+        )
     alias, _, folder = name.partition("@")
     path = Path(name)
     if name == "movie_reviews":

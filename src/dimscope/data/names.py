@@ -14,12 +14,31 @@ _TASKS = {
     "glue/mrpc": "GLUE: do two sentences of the news say the same?",
     "glue/rte": "GLUE: does the first sentence entail the second?",
 }
+_PROMPTS = {
+    "prompts/indirect_objects": "who got it? counterfactual: the other of the two names gives",
+    "prompts/indirect_objects/other_names": "the same; counterfactual: two other names",
+    "prompts/indirect_objects/random_names": "the same; counterfactual: three names, so that nothing is right",
+    "prompts/colored_objects": "which color has the object? counterfactual: another object is asked for",
+    "prompts/capitals": "capitals of countries; counterfactual: another country",
+    "prompts/facts": "languages, past tenses, opposites, symbols, …; counterfactual: another subject",
+    "prompts/greater_than": "a later year; counterfactual: an earlier start",
+    "prompts/induction": "random tokens that come again; counterfactual: two of them exchanged",
+}
+
+
+def prompts() -> dict[str, str]:
+    """Give the sets of prompts for language models, each with a line on it.
+
+    >>> "prompts/capitals" in prompts()
+    True
+    """
+    return dict(_PROMPTS)
 
 
 def tasks() -> dict[str, str]:
-    """Give the aliases, each with a line on it.
+    """Give the aliases, each with a line on it; the sets of prompts come last.
 
     >>> tasks()["movie_reviews"]
     '8,530 sentences of film reviews, negative or positive'
     """
-    return dict(_TASKS)
+    return {**_TASKS, **_PROMPTS}
