@@ -6,21 +6,20 @@ depend on the text.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from string import ascii_lowercase, digits, punctuation
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from dimscope.core import seeds
 from dimscope.core.errors import UnknownName
 from dimscope.models.families import FAMILIES
 from dimscope.models.quiet import quiet
+from dimscope.models.word_pieces import word_pieces
 
-VERSION = 1
+VERSION = 2
 """Raised when the weights or tokens of the tiny models change, so that none is taken from an old cache."""
 _SIZES = {
     "hidden_size": 32,
@@ -29,6 +28,7 @@ _SIZES = {
     "intermediate_size": 64,
     "max_position_embeddings": 64,
     "initializer_range": 0.2,
+    "tie_word_embeddings": True,  # so that a decoder is a language model without weights of its own
 }
 _WORDS = "the a film plot actor story scene is was seems feels very so not good bad great dull funny sad"
 TEXTS = tuple(f"{first} {second}" for first in _WORDS.split() for second in _WORDS.split())
@@ -57,33 +57,6 @@ def write_tiny(family: str, folder: Path, texts: Iterable[str] = TEXTS, seed: in
     with quiet():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-
-
-def _wordpiece(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """BERT's kind: lower case, pieces of words, [CLS] text [SEP].
-
-    The vocabulary is counted here: the library's trainer for word pieces breaks ties by chance.
-    """
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece())
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    normal = (tokenizer.normalizer.normalize_str(text) for text in texts)
-    counts = Counter(word for text in normal for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text))
-    letters = sorted({*ascii_lowercase, *digits, *punctuation, *"".join(counts)})
-    words = sorted(counts, key=lambda word: (-counts[word], word))
-    pieces = dict.fromkeys([*special, *letters, *(f"##{letter}" for letter in letters), *words])
-    numbered = {piece: number for number, piece in enumerate(list(pieces)[:300])}
-    tokenizer.model = models.WordPiece(numbered, unk_token="[UNK]")
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
-    inputs = ["input_ids", "token_type_ids", "attention_mask"]
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, model_input_names=inputs, **names)
 
 
 def _framed_bytes(texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -119,4 +92,4 @@ def _byte_pairs(texts: Iterable[str], special: list[str]) -> Tokenizer:
     return tokenizer
 
 
-_TOKENIZERS = {"wordpiece": _wordpiece, "framed_bytes": _framed_bytes, "bytes": _bytes}
+_TOKENIZERS = {"wordpiece": word_pieces, "framed_bytes": _framed_bytes, "bytes": _bytes}
