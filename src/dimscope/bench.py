@@ -12,16 +12,21 @@ import torch
 from jaxtyping import Float, Float32, Int
 
 from dimscope.activations import capture
-from dimscope.activations.check import check
+from dimscope.activations.check import STRUCTURE, check
+from dimscope.activations.check_heads import heads_are_apart
+from dimscope.core import seeds
 from dimscope.core.errors import UnknownName, UserError
 from dimscope.core.progress import work
 from dimscope.data.batching import Encoded, encode, pad, token_batches
-from dimscope.data.catalogue import load_task
 from dimscope.data.options import TaskOptions
+from dimscope.data.prompt_task import NUM_PAIRS, PromptTask, read_task
+from dimscope.data.prompts.pairs import PromptPairs
+from dimscope.data.sentence_pairs import sentence_pairs
 from dimscope.data.task import Task
 from dimscope.models.catalogue import ModelSource, find
+from dimscope.models.devices import device_named
 from dimscope.models.direct import classifying
-from dimscope.models.load import Network, digest, load
+from dimscope.models.load import Network, digest, load, load_language_model, load_tokenizer
 from dimscope.models.pooling import default_pooling
 from dimscope.store.cache import cache_folder
 from dimscope.store.layout import Store
@@ -39,7 +44,8 @@ class Bench:
 
     Args:
         model: an alias (`dimscope list models`), a hub id, or a local folder.
-        task: an alias (`dimscope list tasks`), `glue/<name>`, a file, or a `Task`.
+        task: an alias (`dimscope list tasks`), `glue/<name>`, a file, or a `Task`. `prompts/<name>` makes the model a
+            language model, and `limit` the number of pairs.
         seed: where everything random comes from: the head's first weights, the order of training, dropout, controls.
         device: 'auto' takes the GPU if there is one.
         out: the folder that keeps runs, checkpoints and states; the user's cache if not given.
@@ -48,13 +54,13 @@ class Bench:
 
     Raises:
         UnknownName: no such model or task.
-        UserError: the data cannot be read, or the device is not there.
+        UserError: the data cannot be read, the device is not there, or prompts are to go through a checkpoint.
     """
 
     def __init__(
         self,
         model: str,
-        task: str | Task,
+        task: str | Task | PromptTask,
         *,
         seed: int = 1,
         device: str = "auto",
@@ -64,11 +70,13 @@ class Bench:
     ) -> None:
         self.source = find(model)
         self.options = TaskOptions(**options)
-        self.task = _as_asked(task, options) if isinstance(task, Task) else load_task(task, self.options)
+        self.task = read_task(task, self.options)
         self.seed = seed
         self.device = device_named(device)
         self.store = Store(Path(out) if out else cache_folder() / "store")
         self.checkpoint = checkpoint
+        if checkpoint and self.is_language_model:
+            raise UserError(f"{self.task.name!r} are prompts for a language model: leave a classifier's checkpoint out")
         self._encoded: dict[str, Encoded] = {}
         self._states: dict[tuple[str, str, str, str], np.ndarray] = {}
         self._logits: dict[str, np.ndarray] = {}
@@ -76,17 +84,38 @@ class Bench:
     @cached_property
     def spec(self) -> Mapping[str, Any]:
         """What the bench is, in JSON. Equal specs give equal numbers."""
+        model: dict[str, Any] = {"name": self.source.name, "digest": digest(self.source)}
+        task: dict[str, Any] = {"name": self.task.name}
+        if self.is_language_model:
+            model["kind"] = "language model"
+            task["digest"] = self.pairs.digest
+        else:
+            task |= {"digest": self.task.digest, "max_length": self.options.max_length}
         return {
-            "model": {"name": self.source.name, "digest": digest(self.source)},
-            "task": {
-                "name": self.task.name,
-                "digest": self.task.digest,
-                "max_length": self.options.max_length,
-            },
+            "model": model,
+            "task": task,
             "seed": self.seed,
             "device": self.device.type,
             "checkpoint": self._checkpoint_digest(),
         }
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether the task is prompts, so that the model's classes are its vocabulary."""
+        return isinstance(self.task, PromptTask)
+
+    @cached_property
+    def pairs(self) -> PromptPairs:
+        """Prompts with their counterfactuals, token for token; of a classifier's task, validation sentences.
+
+        Raises:
+            UserError: the model's tokenizer cannot write the prompts, or no two sentences fit.
+        """
+        if isinstance(self.task, PromptTask):
+            return self.task.pairs(load_tokenizer(self.source), self.seed)
+        split, encoded = self.task.split("validation"), self.encoded("validation")
+        rng = seeds.stream(self.seed, "sentence pairs")
+        return sentence_pairs(self.task.name, split, encoded, self.network.pad_id, NUM_PAIRS, rng)
 
     @property
     def where(self) -> Mapping[str, str | int]:
@@ -108,18 +137,18 @@ class Bench:
         """The loaded model, shared by all that only look at it."""
         return self.load()
 
-    def load(self) -> Network:
-        """Load the model anew, for whoever changes it, and check it.
+    def load(self, seed: int | None = None) -> Network:
+        """Load the model anew, for whoever changes it, and check it; a new head is drawn from the bench's seed or this.
 
         Raises:
             UserError: the model's sites or padding are not what they must be; see `dimscope check`.
         """
-        source = self.source
-        if self.checkpoint:
-            source = self._checkpoint_source(self.checkpoint)
-            require_classifier(Path(source.location), self.spec["model"], len(self.task.label_names))
-        network = load(source, len(self.task.label_names), self.seed, str(self.device))
-        check(network)
+        if self.is_language_model:
+            network = load_language_model(self.source, str(self.device))
+        else:
+            seed = self.seed if seed is None else seed
+            network = load(self._source(), len(self.task.label_names), seed, str(self.device))
+        check(network, (*STRUCTURE, heads_are_apart) if self.is_language_model else STRUCTURE)
         return network
 
     def release(self) -> None:
@@ -186,8 +215,9 @@ class Bench:
         """The classifier's logits.
 
         Raises:
-            UserError: the bench has no checkpoint, so that its head has learned nothing.
+            UserError: the bench has no checkpoint, so that its head has learned nothing, or no classes.
         """
+        self.labels(split)  # where there are none, that is what is wrong
         if not self.checkpoint:
             raise UserError(
                 "a pretrained model's classifier has learned nothing: fine-tune it first, or give a checkpoint"
@@ -242,15 +272,17 @@ class Bench:
         return True
 
     def _with(self, checkpoint: str | None) -> Self:
-        return type(self)(
-            self.source.name,
-            self.task,
-            seed=self.seed,
-            device=self.device.type,
-            out=self.store.root,
-            checkpoint=checkpoint,
-            max_length=self.options.max_length,
-        )
+        same: dict[str, Any] = {"seed": self.seed, "device": self.device.type, "out": self.store.root}
+        max_length = self.options.max_length
+        return type(self)(self.source.name, self.task, **same, checkpoint=checkpoint, max_length=max_length)
+
+    def _source(self) -> ModelSource:
+        """Give where the classifier's weights lie."""
+        if not self.checkpoint:
+            return self.source
+        source = self._checkpoint_source(self.checkpoint)
+        require_classifier(Path(source.location), self.spec["model"], len(self.task.label_names))
+        return source
 
     def _checkpoint_source(self, checkpoint: str) -> ModelSource:
         """Find the checkpoint's folder, in the store or anywhere; an absolute path is no alias of the catalogue."""
@@ -263,28 +295,3 @@ class Bench:
         if not self.checkpoint or self.store.has_checkpoint(self.checkpoint):
             return self.checkpoint
         return digest(self._checkpoint_source(self.checkpoint))
-
-
-def device_named(name: str) -> torch.device:
-    """Give the device 'cpu' or 'cuda'; 'auto' takes the GPU if there is one.
-
-    Raises:
-        UserError: there is no such device, or not here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise UserError(f"wanted the device 'auto', 'cpu' or 'cuda', got {name!r}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("the device 'cuda' was asked for, but torch sees no GPU here: use 'cpu' or 'auto'")
-    return torch.device(name)
-
-
-def _as_asked(task: Task, options: Mapping[str, Any]) -> Task:
-    """Refuse what would be ignored: a task that is read already cannot be read otherwise."""
-    ignored = sorted(set(options) - {"max_length"})
-    if ignored:
-        raise UserError(
-            f"the task {task.name!r} is read already, so {', '.join(ignored)} would be ignored: leave that out"
-        )
-    return task

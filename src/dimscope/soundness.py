@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from dimscope.activations.capture import states
 from dimscope.activations.check import STRUCTURE, Check, checking, random_ids, require_close, told
-from dimscope.activations.edits import Edit, edit
+from dimscope.activations.check_heads import heads_are_apart
+from dimscope.activations.edits import Edit, Zero, edit
 from dimscope.core.errors import UserError
 from dimscope.data.batching import Encoded
 from dimscope.models.classify import classify
@@ -43,7 +44,7 @@ def soundness(network: Network, seed: int) -> Iterator[Check]:
     found = sites_found(network)
     yield found
     if found.holds:
-        yield from (check(network) for check in (*others, edits_undone, rounding_is_small))
+        yield from (check(network) for check in (*others, heads_are_apart, edits_undone, rounding_is_small))
         yield training_lowers_the_loss(network, seed)
         yield checkpoint_reopens(network)
 
@@ -53,7 +54,7 @@ def edits_undone(network: Network) -> str:
     """Zeros after every block change the logits; afterwards the logits are bit for bit as before."""
     sites = [f"layers.{layer}.out" for layer in range(network.num_layers)]
     before = _logits(network, random_ids(network))
-    with edit(network, [Edit(site, range(network.hidden_size)) for site in sites]):
+    with edit(network, [Edit(site, Zero()) for site in sites]):
         within = _logits(network, random_ids(network))
     after = _logits(network, random_ids(network))
     if torch.equal(before, within):

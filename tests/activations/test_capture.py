@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dimscope.activations.capture import states, tokens
-from dimscope.core.errors import UnknownName
+from dimscope.activations.capture import chosen_tokens, states, tokens
+from dimscope.core.errors import UnknownName, UserError
 from dimscope.models.classify import classify
 from dimscope.models.families import FAMILIES
 from dimscope.models.load import Network
@@ -143,3 +143,40 @@ def test_unknown_names_are_told(tiny_network: Tiny):
         states(network, one_batch(network), ["layer.0.out"])
     with pytest.raises(UnknownName, match="unknown pooling 'cls'"):
         states(network, one_batch(network), pooling="cls")
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_chosen_tokens_are_those_of_each_sentence_alone(family: str, side: str, tiny_network: Tiny, raw):
+    """The oracle is every sentence alone, read by plain hooks."""
+    network = tiny_network(family)
+    names = ["layers.0.attn.v", "layers.1.attn.heads", "layers.1.mlp.in"]
+    chosen = np.array([[0, 2], [2, 1], [5, 3], [0, 0]])
+    ((numbers, taken),) = chosen_tokens(network, one_batch(network, side), names, chosen)
+    assert numbers.tolist() == [0, 1, 2, 3]
+    for row, text in enumerate(TEXTS):
+        for name in names:
+            seen: list[Tensor] = []
+            with torch.inference_mode(), raw(network.model, family, name, seen.append):
+                classify(network, padded(network, [text]))
+            alone = seen[0].view(-1, seen[0].shape[-1])[chosen[row]]
+            np.testing.assert_allclose(taken[name][row], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_chosen_tokens_come_batch_by_batch_and_stop_at_the_deepest_site(tiny_network: Tiny, raw):
+    network = tiny_network("llama")
+    order, chosen = [[3, 1], [2]], np.array([[9], [2], [4], [0]])
+    batches = [(np.array(rows), padded(network, [TEXTS[row] for row in rows])) for rows in order]
+    later: list[Tensor] = []
+    with raw(network.model, "llama", "layers.1.in", later.append):
+        given = list(chosen_tokens(network, batches, ["layers.0.mlp.out"], chosen))
+    assert later == []
+    assert [numbers.tolist() for numbers, _ in given] == order
+    for numbers, taken in given:
+        for row, number in enumerate(numbers):
+            (_, alone), *_ = chosen_tokens(
+                network, [(np.array([0]), padded(network, [TEXTS[number]]))], ["layers.0.mlp.out"], chosen[[number]]
+            )
+            np.testing.assert_allclose(taken["layers.0.mlp.out"][row], alone["layers.0.mlp.out"][0], atol=1e-5)
+    with pytest.raises(UserError, match="sentence 0 of the batch has the tokens 0 to"):
+        list(chosen_tokens(network, batches, ["embed"], chosen + 99))

@@ -73,7 +73,7 @@ def test_edits_equal_plain_hooks(family: str, tiny_network: Tiny):
             values[:, :, DIMS] = torch.from_numpy(vector)[DIMS]
 
         for change, value in ((zero, Zero()), (constant, Constant(vector))):
-            edited = logits(network, [Edit(site, DIMS, value)])
+            edited = logits(network, [Edit(site, value, DIMS)])
             assert torch.equal(edited, final_by(network, module, change))
             assert not torch.equal(edited, logits(network))
 
@@ -82,7 +82,7 @@ def test_edits_equal_plain_hooks(family: str, tiny_network: Tiny):
 def test_with_all_dims_of_the_final_state_gone_all_sentences_are_one(family: str, tiny_network: Tiny):
     network = tiny_network(family)
     before = logits(network)
-    gone = logits(network, [Edit("final", range(network.hidden_size))])
+    gone = logits(network, [Edit("final", Zero())])
     assert torch.equal(gone, gone[:1].expand(len(TEXTS), -1))
     assert not torch.equal(before, before[:1].expand(len(TEXTS), -1))
     assert torch.equal(logits(network), before)
@@ -92,7 +92,7 @@ def test_with_all_dims_of_the_final_state_gone_all_sentences_are_one(family: str
 def test_alberts_middle_layer_is_edited_and_no_other(tiny_network: Tiny):
     network = tiny_network("albert")
     batches = [(np.arange(3), padded(network))]
-    with edit(network, [Edit("layers.1.out", DIMS)]):
+    with edit(network, [Edit("layers.1.out", Zero(), DIMS)]):
         taken = states(network, batches, ["layers.0.out", "layers.2.in", "layers.2.out"])
     assert (taken["layers.2.in"][:, DIMS] == 0).all()
     assert (taken["layers.0.out"][:, DIMS] != 0).all()
@@ -104,7 +104,7 @@ def test_a_swap_gives_the_other_sentences_tokens(side: str, tiny_network: Tiny):
     network, order = tiny_network("gpt2"), np.array([2, 0, 1])
     batches = [(np.arange(3), padded(network, side))]
     ((before, mask),) = tokens(network, batches, ["layers.0.out"])
-    with edit(network, [Edit("layers.0.out", DIMS, Swap(order))]):
+    with edit(network, [Edit("layers.0.out", Swap(order), DIMS)]):
         ((after, _),) = tokens(network, batches, ["layers.1.in"])
     real = [before["layers.0.out"][row][mask[row] == 1] for row in range(3)]
     for row, donor in enumerate(order):
@@ -119,7 +119,7 @@ def test_the_pooled_token_alone_can_be_edited(family: str, side: str, tiny_netwo
     network = tiny_network(family)
     batches = [(np.arange(3), padded(network, side))]
     ((before, mask),) = tokens(network, batches, ["layers.0.out"])
-    with edit(network, [Edit("layers.0.out", DIMS, tokens="pooled")]):
+    with edit(network, [Edit("layers.0.out", Zero(), DIMS, tokens="pooled")]):
         ((after, _),) = tokens(network, batches, ["layers.1.in"])
     expected = before["layers.0.out"].copy()
     for row in range(3):
@@ -130,14 +130,14 @@ def test_the_pooled_token_alone_can_be_edited(family: str, side: str, tiny_netwo
 @pytest.mark.parametrize("family", ["distilbert", "llama"])
 def test_at_the_final_state_the_pooled_token_is_all_that_counts(family: str, tiny_network: Tiny):
     pooled, everywhere = (
-        logits(tiny_network(family), [Edit("final", DIMS, Zero(), which)]) for which in ("pooled", "all")
+        logits(tiny_network(family), [Edit("final", Zero(), DIMS, tokens=which)]) for which in ("pooled", "all")
     )
     assert torch.equal(pooled, everywhere)
 
 
 def test_inner_edits_come_after_outer_ones(tiny_network: Tiny):
     network, ones = tiny_network("gpt2"), np.ones(32, np.float32)
-    outer, inner = Edit("final", DIMS), Edit("final", DIMS[:1], Constant(ones))
+    outer, inner = Edit("final", Zero(), DIMS), Edit("final", Constant(ones), DIMS[:1])
     with torch.inference_mode(), edit(network, [outer]):
         before = classify(network, padded(network))
         with edit(network, [inner]):
@@ -151,14 +151,14 @@ def test_inner_edits_come_after_outer_ones(tiny_network: Tiny):
 def test_an_exception_in_the_block_undoes_all(tiny_network: Tiny):
     network = tiny_network("bert")
     before = logits(network)
-    with pytest.raises(ZeroDivisionError), edit(network, [Edit("embed", DIMS), Edit("final", DIMS)]):
+    with pytest.raises(ZeroDivisionError), edit(network, [Edit("embed", Zero()), Edit("final", Zero())]):
         _ = 1 / 0
     assert torch.equal(logits(network), before)
 
 
 def test_edits_let_gradients_through(tiny_network: Tiny):
     network = tiny_network("bert")
-    with edit(network, [Edit("layers.0.out", DIMS)]):
+    with edit(network, [Edit("layers.0.out", Zero(), DIMS)]):
         classify(network, padded(network)).sum().backward()
     block = network.model.bert.encoder.layer[0].output.LayerNorm
     assert (block.bias.grad[DIMS] == 0).all()
@@ -169,6 +169,6 @@ def test_edits_let_gradients_through(tiny_network: Tiny):
 def test_a_wrong_dim_or_site_is_told(tiny_network: Tiny):
     network = tiny_network("gpt2")
     with pytest.raises(UserError, match="dim 32: the dims at this site are 0 to 31"):
-        logits(network, [Edit("final", [32])])
+        logits(network, [Edit("final", Zero(), [32])])
     with pytest.raises(UnknownName, match="unknown site"):
-        logits(network, [Edit("first", [0])])
+        logits(network, [Edit("first", Zero())])

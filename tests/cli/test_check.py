@@ -30,14 +30,14 @@ def test_a_sound_model_passes(dimscope, tmp_path):
     checked = dimscope("check tiny/gpt2 --device cpu --seed 2", tmp_path)
     assert (checked.code, checked.err.strip()) == (0, "")
     assert "decoder of 2 layers and 32 dims" in checked.out
-    assert checked.out.count(" yes ") == 8
+    assert checked.out.count(" yes ") == 9
     assert not list(tmp_path.iterdir())
 
 
 def test_a_family_that_is_not_listed_goes_the_general_path(dimscope, tiny_folder, tmp_path):
     checked = dimscope("check model", written("qwen2", tiny_folder("gpt2"), tmp_path))
     assert checked.code == 0
-    assert checked.out.count(" yes ") == 8
+    assert checked.out.count(" yes ") == 9
 
 
 @pytest.mark.parametrize(

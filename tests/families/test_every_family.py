@@ -93,7 +93,7 @@ def test_ablation_is_undone_bit_for_bit(family: str, studied: Studied):
 def test_the_check_holds(family: str, tiny_folder, capsys):
     check(str(tiny_folder(family)), device="cpu")
     printed = capsys.readouterr().out
-    assert printed.count(" yes ") == 8
+    assert printed.count(" yes ") == 9
     assert " NO " not in printed
 
 

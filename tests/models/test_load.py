@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from dimscope.activations.check import check
 from dimscope.core.errors import UserError
 from dimscope.models.catalogue import ModelSource, find
+from dimscope.models.classify import classify
 from dimscope.models.families import FAMILIES
-from dimscope.models.load import Network, digest, load
+from dimscope.models.load import Network, digest, load, load_language_model, load_tokenizer
 
 Folders = Callable[[str], Path]
 
@@ -179,3 +181,51 @@ def test_the_digest_is_that_of_the_contents(copied: Folders, tiny_folder: Folder
     assert digest(source_of(folder)) == digest(source_of(tiny_folder("bert")))
     rewrite(folder, lambda weights: weights["embeddings.word_embeddings.weight"][0].add_(1e-3))
     assert digest(source_of(folder)) != digest(source_of(tiny_folder("bert")))
+
+
+DECODERS = ["gpt2", "pythia-70m", "llama", "gpt_neo", "opt", "qwen3", "gemma"]
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_a_language_model_is_hugging_faces(family: str, tiny_folder: Folders):
+    network = load_language_model(source_of(tiny_folder(family)))
+    theirs = AutoModelForCausalLM.from_pretrained(tiny_folder(family)).eval()
+    batch = network.tokenizer(["the film is good", "so very sad and dull"], padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        logits = classify(network, batch)
+        for row, length in enumerate(batch["attention_mask"].sum(1)):
+            expected = theirs(input_ids=batch["input_ids"][row : row + 1, :length]).logits[0, -1]
+            torch.testing.assert_close(logits[row], expected, atol=1e-5, rtol=1e-5)
+    assert logits.shape == (2, network.num_labels) == (2, theirs.config.vocab_size)
+    assert network.is_decoder
+    assert network.head is network.model.get_output_embeddings()
+    check(network)
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert", "mpnet"])
+def test_an_encoder_is_no_language_model(family: str, tiny_folder: Folders):
+    with pytest.raises(UserError, match=r"is an encoder, which predicts no next token|cannot open the model"):
+        load_language_model(source_of(tiny_folder(family)))
+
+
+def test_a_decoder_without_its_head_is_refused(copied: Folders):
+    folder = copied("pythia-70m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    with pytest.raises(UserError, match="lack 1 tensors"):
+        load_language_model(source_of(folder))
+
+
+def test_the_tokenizer_alone_is_the_networks(tiny_folder: Folders):
+    source = source_of(tiny_folder("gpt2"))
+    alone, network = load_tokenizer(source), load(source)
+    assert alone("a good film")["input_ids"] == network.tokenizer("a good film")["input_ids"]
+    assert alone.pad_token_id == network.pad_id
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_heads_are_counted_as_the_config_does(family: str, tiny_network: Callable[[str], Network]):
+    network, asked = tiny_network(family), FAMILIES[family].config
+    assert network.num_heads == 4
+    assert network.num_kv_heads == asked.get("num_key_value_heads", 4)
+    assert network.head_dim == asked.get("head_dim", network.hidden_size // 4)

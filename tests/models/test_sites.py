@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from dimscope.core.errors import UnknownName
+from dimscope.models import sites as module
 from dimscope.models.families import FAMILIES
 from dimscope.models.load import Network
 
@@ -63,8 +64,20 @@ def test_the_head_makes_as_many_logits_as_there_are_classes(family: str, tiny_ne
         ("layers.-1.out", "0 to 1"),
         ("finl", "Did you mean 'final'"),
         ("layers.0.mlp", "mlp.out"),
+        ("layers.0.attn.heds", r"Did you mean 'layers\.L\.attn\.heads'"),
     ],
 )
 def test_an_unknown_site_is_answered_with_those_there_are(name: str, part: str, tiny_network: Callable[[str], Network]):
     with pytest.raises(UnknownName, match=part):
         tiny_network("gpt2").sites[name]
+
+
+def test_a_site_that_the_family_has_not_is_not_offered(tiny_network: Callable[[str], Network], monkeypatch):
+    assert "layers.1.attn.q" in tiny_network("gpt2").sites
+    monkeypatch.setattr(module, "projections", lambda *_: {})
+    sites = tiny_network("gpt2").sites
+    with pytest.raises(UnknownName) as told:
+        _ = sites["layers.1.attn.q"]
+    known = str(told.value).partition("Known: ")[2].partition(". Layers")[0]
+    parts = ("in", "attn.heads", "attn.out", "mlp.in", "mlp.hidden", "mlp.out", "out")
+    assert known.split(", ") == ["embed", *(f"layers.L.{part}" for part in parts), "final", "logits"]

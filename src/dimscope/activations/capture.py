@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dimscope.activations.hooks import AtSite, hooked
+from dimscope.activations.places import Places
 from dimscope.models.classify import classify
 from dimscope.models.direct import DirectPass, has_direct_pass
 from dimscope.models.load import Network
@@ -79,9 +81,40 @@ def tokens(
         UnknownName: the model has no such site.
     """
     for _, batch in batches:
-        seen = _values(network, batch, sites)
-        values = {site: seen[site][0].float().cpu().numpy() for site in sites}
-        yield values, seen[sites[0]][1].cpu().numpy()
+        seen = _taken(network, batch, sites, lambda values, mask: (_array(values), mask.cpu().numpy()))
+        yield {site: seen[site][0] for site in sites}, seen[sites[0]][1]
+
+
+def chosen_tokens(
+    network: Network, batches: Batches, sites: Sequence[str], tokens: Int[np.ndarray, "sentences chosen"]
+) -> Iterator[tuple[Int[np.ndarray, " batch"], dict[str, Float[np.ndarray, "batch chosen dims"]]]]:
+    """Give, batch by batch, the sentences' numbers and what some tokens of each have at every site, in float32.
+
+    Row i of `tokens` are those of sentence i, counted from its first real token, wherever the padding stands. No other
+    token is kept, and the forward pass stops at the deepest site.
+
+    >>> from dimscope.models.load import load
+    >>> network = load("tiny/gpt2")
+    >>> batch = network.tokenizer(["good film", "so sad"], padding=True, return_tensors="pt")
+    >>> ends = batch["attention_mask"].sum(1, keepdim=True).numpy() - 1
+    >>> [(numbers, by_site)] = chosen_tokens(network, [(np.array([0, 1]), batch)], ["layers.0.attn.v"], ends)
+    >>> by_site["layers.0.attn.v"].shape
+    (2, 1, 32)
+
+    Raises:
+        UnknownName: the model has no such site.
+        UserError: a sentence has no such token.
+    """
+    for indices, batch in batches:
+
+        def take(values: Tensor, mask: Tensor, own: np.ndarray = tokens[indices]) -> np.ndarray:
+            return _array(Places.of(own, mask, "first").take(values))
+
+        yield indices, _taken(network, batch, sites, take)
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.float().cpu().numpy()
 
 
 Take = Callable[[Mapping[str, Tensor]], dict[str, Float[Tensor, "batch dims"]]]
@@ -126,13 +159,16 @@ def _hooked(network: Network, sites: Sequence[str], pooling: str, dtype: torch.d
 
     def take(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with torch.autocast(network.device.type, dtype, enabled=dtype != torch.float32):
-            values = _values(network, batch, sites)
+            return _taken(network, batch, sites, pooled)
+
+    def pooled(values: Tensor, mask: Tensor) -> Tensor:
         # Logits come one per sentence already.
-        return {
-            site: pool(states, mask, pooling) if states.ndim == 3 else states for site, (states, mask) in values.items()
-        }
+        return pool(values, mask, pooling) if values.ndim == 3 else values
 
     return take
+
+
+Taken = TypeVar("Taken")
 
 
 class _SeenAllError(Exception):
@@ -140,18 +176,21 @@ class _SeenAllError(Exception):
 
 
 @torch.inference_mode()
-def _values(network: Network, batch: Mapping[str, Tensor], sites: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Give what stands at each site in the pass of one batch, with the attention mask."""
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
+def _taken(
+    network: Network, batch: Mapping[str, Tensor], sites: Sequence[str], take: Callable[[Tensor, Tensor], Taken]
+) -> dict[str, Taken]:
+    """Give what is taken of the values and the mask at each site, in the pass of one batch."""
+    seen: dict[str, Taken] = {}
 
     def watch(site: str) -> AtSite:
         def function(values: Tensor, mask: Tensor) -> None:
-            seen[site] = values, mask
-            if len(seen) == len(sites):
+            seen[site] = take(values, mask)
+            if len(seen) == len(wanted):
                 raise _SeenAllError
 
         return function
 
-    with hooked(network.model, {site: watch(site) for site in sites}), suppress(_SeenAllError):
+    wanted = {site: watch(site) for site in sites}
+    with hooked(network.model, wanted), suppress(_SeenAllError):
         classify(network, batch)
     return seen

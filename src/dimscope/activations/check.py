@@ -7,7 +7,7 @@ gives, and that the last state is what the base model returns. This makes the si
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec
@@ -64,8 +64,8 @@ def checking(name: str) -> Callable[[Callable[Arguments, str]], Callable[Argumen
     return decorate
 
 
-def check(network: Network) -> None:
-    """Check sites, padding, pooling and classifier: a few short forward passes.
+def check(network: Network, checks: Iterable[Callable[[Network], Check]] | None = None) -> None:
+    """Check sites, padding, pooling and classifier, or whatever is given: a few short forward passes.
 
     >>> from dimscope.models.load import load
     >>> check(load("tiny/gpt2"))
@@ -73,7 +73,7 @@ def check(network: Network) -> None:
     Raises:
         UserError: something does not hold; the message says what.
     """
-    for each in STRUCTURE:
+    for each in STRUCTURE if checks is None else checks:
         done = each(network)
         if not done.holds:
             raise UserError(
@@ -126,7 +126,9 @@ def logits_agree(network: Network) -> str:
     """For one sentence without padding, our logits are those of the model's own class."""
     ids = random_ids(network)[:1].to(network.device)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    ours, theirs = (logits.float().cpu().numpy() for logits in (classify(network, batch), network.model(**batch)[0]))
+    # A language model's own class gives logits for every token.
+    both = classify(network, batch), network.model(**batch)[0].reshape(-1, network.num_labels)[-1:]
+    ours, theirs = (logits.float().cpu().numpy() for logits in both)
     return told(require_close(ours, theirs, "our logits and Hugging Face's"))
 
 

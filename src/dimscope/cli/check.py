@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dimscope.activations.check import Check
-from dimscope.bench import device_named
 from dimscope.cli.terminal import watching
 from dimscope.core.errors import UserError
+from dimscope.models.devices import device_named
 from dimscope.models.load import load
 from dimscope.soundness import soundness
 

@@ -13,6 +13,7 @@ class Bench(Protocol):
     """A model, a task, a seed, a device; after fine-tuning a checkpoint too."""
 
     seed: int
+    task: Any
     device: Any
     store: Any
 
@@ -40,6 +41,14 @@ class Bench(Protocol):
         """The loaded model with its tokenizer and sites (`dimscope.models.load.Network`)."""
 
     @property
+    def is_language_model(self) -> bool:
+        """Whether the task is prompts, so that the model's classes are its vocabulary; it then has no labels."""
+
+    @property
+    def pairs(self) -> Any:
+        """Prompts or sentences with their counterfactuals (`dimscope.data.prompts.pairs.PromptPairs`)."""
+
+    @property
     def label_names(self) -> list[str]:
         """The names of the classes 0, 1, …"""
 
@@ -49,8 +58,8 @@ class Bench(Protocol):
     def encoded(self, split: str) -> Any:
         """The split as token ids (`dimscope.data.batching.Encoded`)."""
 
-    def load(self) -> Any:
-        """The model loaded anew, for whoever changes it."""
+    def load(self, seed: int | None = None) -> Any:
+        """The model loaded anew, for whoever changes it; a new head is drawn from the bench's seed or this one."""
 
     def batches(self, split: str, max_sentences: int | None = None) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
         """The split, or its first sentences, in batches of similar length, each with the places of its sentences."""

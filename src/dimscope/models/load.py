@@ -1,20 +1,22 @@
-"""A model with its tokenizer, opened as a sequence classifier: no pickles, no foreign code."""
+"""A model with its tokenizer, opened as a sequence classifier or a language model: no pickles, no foreign code."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
@@ -24,16 +26,20 @@ from transformers import (
 
 from dimscope.core import seeds
 from dimscope.core.errors import UserError
+from dimscope.models.blocks import blocks, head, maps, size
 from dimscope.models.catalogue import ModelSource, find
 from dimscope.models.folders import FILES, folder
 from dimscope.models.quiet import quiet
-from dimscope.models.sites import Sites, head, sites
+from dimscope.models.sites import Sites, sites
 from dimscope.store.files import sha256
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A sequence classifier and its tokenizer; `is_decoder` says that no token sees those after it."""
+    """A model and its tokenizer; `is_decoder` says that no token sees those after it.
+
+    The model is a sequence classifier, or a language model: a classifier whose classes are its vocabulary.
+    """
 
     name: str
     model: PreTrainedModel
@@ -54,6 +60,26 @@ class Network:
     def num_labels(self) -> int:
         """The number of classes."""
         return self.head.out_features
+
+    @property
+    def num_heads(self) -> int:
+        """The number of attention heads in a block."""
+        return self.model.config.num_attention_heads
+
+    @cached_property
+    def head_dim(self) -> int:
+        """The number of dims that a head gives."""
+        _, ((first_block, _), *_) = blocks(self.model)
+        return size(maps(first_block, self.hidden_size).attention_out)[1] // self.num_heads
+
+    @cached_property
+    def num_kv_heads(self) -> int:
+        """The number of heads that keys and values have; fewer than `num_heads` where heads share them.
+
+        Raises:
+            UnknownName: the attention is built in a way not known here, so that there are no sites q, k and v.
+        """
+        return self.sites["layers.0.attn.k"].num_heads
 
     @property
     def device(self) -> torch.device:
@@ -94,8 +120,6 @@ class Network:
         return frozenset(signature(self.model.base_model.forward).parameters)
 
 
-# Weights made within a caller's inference mode could never be trained.
-@torch.inference_mode(mode=False)
 def load(
     source: ModelSource | str,
     num_labels: int = 2,
@@ -117,6 +141,66 @@ def load(
         UserError: the files cannot be fetched or opened, hold pickles only, or lack weights of the blocks; or the
             model is an encoder-decoder, or does not run on token ids and a mask alone.
     """
+
+    def classifier(place: Path) -> PreTrainedModel:
+        with torch.random.fork_rng(devices=[]):
+            # Only the CPU's generator: `torch.manual_seed` would set those of all devices.
+            torch.default_generator.manual_seed(seeds.integer(seed, "head"))
+            kind = AutoModelForSequenceClassification
+            model, drawn = _model(kind, place, dtype, num_labels=num_labels, ignore_mismatched_sizes=True)
+        inside = f"{model.base_model_prefix}."
+        _require_all(place, [key for key in drawn if key.startswith(inside) and "pooler" not in key])
+        return model
+
+    return _opened(source, classifier, device)
+
+
+def load_language_model(
+    source: ModelSource | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Network:
+    """Open a decoder with its language model's head, in evaluation mode: its classes are the tokens of its vocabulary.
+
+    >>> network = load_language_model("tiny/llama")
+    >>> network.num_labels == network.model.config.vocab_size
+    True
+
+    Raises:
+        UnknownName: there is no such model.
+        UserError: as `load`; or the model is an encoder, or its files lack the head.
+    """
+
+    def language_model(place: Path) -> PreTrainedModel:
+        model, drawn = _model(AutoModelForCausalLM, place, dtype)
+        if not is_causal(model):
+            raise UserError(
+                f"{str(place)!r} is an encoder, which predicts no next token: wanted a decoder, such as smollm2 or gpt2"
+            )
+        _require_all(place, drawn)
+        return model
+
+    return _opened(source, language_model, device)
+
+
+def load_tokenizer(source: ModelSource | str) -> PreTrainedTokenizerBase:
+    """Open the tokenizer of a model alone; where it has no pad token, its end token stands in.
+
+    >>> load_tokenizer("tiny/gpt2").pad_token
+    '<|endoftext|>'
+
+    Raises:
+        UnknownName: there is no such model.
+        UserError: there is no tokenizer in its folder, or one without pad and end token.
+    """
+    place = folder(find(source) if isinstance(source, str) else source)
+    with quiet(), _opening("tokenizer", place):
+        return _tokenizer(place)
+
+
+# Weights made within a caller's inference mode could never be trained.
+@torch.inference_mode(mode=False)
+def _opened(
+    source: ModelSource | str, model_at: Callable[[Path], PreTrainedModel], device: torch.device | str
+) -> Network:
     source = find(source) if isinstance(source, str) else source
     place = folder(source)
     with quiet():
@@ -125,7 +209,7 @@ def load(
         with _opening("tokenizer", place):
             tokenizer = _tokenizer(place)
         with _opening("model", place):
-            model = _model(place, num_labels, seeds.integer(seed, "head"), dtype)
+            model = model_at(place)
             is_decoder = is_causal(model)
     if len(tokenizer) > model.config.vocab_size:
         raise UserError(
@@ -183,28 +267,20 @@ def _tokenizer(place: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _model(place: Path, num_labels: int, seed: int, dtype: torch.dtype) -> PreTrainedModel:
-    with torch.random.fork_rng(devices=[]):
-        # Only the CPU's generator: `torch.manual_seed` would set those of all devices.
-        torch.default_generator.manual_seed(seed)
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            place,
-            num_labels=num_labels,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    drawn = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
-    inside = f"{model.base_model_prefix}."
-    lacking = sorted(key for key in drawn if key.startswith(inside) and "pooler" not in key)
+def _model(kind: Any, place: Path, dtype: torch.dtype, **how: Any) -> tuple[PreTrainedModel, list[str]]:
+    """Open a model as one of transformers' kinds; give the names of the weights that its files lack, too."""
+    model, report = kind.from_pretrained(
+        place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how
+    )
+    return model.eval(), sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+
+
+def _require_all(place: Path, lacking: list[str]) -> None:
     if lacking:
         raise UserError(
             f"the weights in {str(place)!r} lack {len(lacking)} tensors that its config.json asks for, "
             f"such as {lacking[0]!r}. Take a folder whose files belong together."
         )
-    return model.eval()
 
 
 @torch.inference_mode()

@@ -138,7 +138,7 @@ def at_every_layer(bench: Bench, max_sentences: int) -> Ablation:
         order = np.roll(np.arange(num_sentences), rng.integers(1, max(num_sentences, 2)))
         for site in sites:
             values: dict[Fill, Value] = {"zero": Zero(), "mean": Constant(means[site]), "resample": Swap(order)}
-            yield Edit(site, dims.tolist(), values[fill])
+            yield Edit(site, values[fill], dims=dims.tolist())
 
     @torch.inference_mode()
     def ablate(dims: Dims, fill: Fill, rng: np.random.Generator) -> np.ndarray:

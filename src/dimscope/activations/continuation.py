@@ -1,0 +1,254 @@
+"""Many changed copies of a batch in one pass, computed only from the changed block and the first changed token on.
+
+A patch at block L leaves all before block L as it was, and in a decoder all tokens before the first one that differs.
+Both are computed once and kept: the inputs of every block, and the keys and values of the tokens before. Each pass then
+runs blocks L, L + 1, … alone, for as many copies of the batch as there are patches, and gives only those logits that
+are read. The model itself is not touched: what runs is a copy of its outer modules that shares all weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+
+from dimscope.activations.hooks import AtSite, hooked
+from dimscope.core.errors import UserError
+from dimscope.data.prompts.pairs import PromptPairs
+from dimscope.models.blocks import blocks
+from dimscope.models.classify import classify
+from dimscope.models.load import Network
+from dimscope.models.pooling import pooled_token, position_ids
+
+Values = Float[Tensor, "batch tokens dims"]
+
+
+class Continuation:
+    """A batch of which everything was computed once, so that passes can go on from any block.
+
+    Args:
+        network: a language model or a classifier.
+        batch: `input_ids` and `attention_mask`, padded on the right.
+        start: tokens before this one are the same in all copies; a decoder does not compute them again.
+        sites: where values are kept, beside the inputs of the blocks.
+
+    Attributes:
+        kept: the values at every site [batch, tokens from `start` on, dims].
+
+    Raises:
+        UserError: the batch is not padded on the right.
+        UnknownName: the model has no such site.
+    """
+
+    @torch.inference_mode()
+    def __init__(
+        self, network: Network, batch: Mapping[str, Tensor], start: int = 0, sites: tuple[str, ...] = ()
+    ) -> None:
+        self.network = network
+        self._batch = {name: values.to(network.device) for name, values in batch.items()}
+        if int(pooled_token(self._batch["attention_mask"], "first").max()):
+            raise UserError("wanted a batch that is padded on the right, came one with padding on the left: turn it")
+        self.ends: Int[Tensor, " batch"] = pooled_token(self._batch["attention_mask"], "last")
+        self.start = min(start, int(self.ends.min())) if self._may_start_late() else 0
+        self._num_outputs = _num_outputs(network, {name: values[:1] for name, values in self._batch.items()})
+        self._before = self._read_before()
+        self.kept: dict[str, Values] = {}
+        inputs = tuple(f"layers.{layer}.in" for layer in range(network.num_layers))
+        keeping: dict[str, AtSite] = {site: self._keep(site) for site in dict.fromkeys((*inputs, *sites))}
+        self.unchanged: Float[Tensor, "batch outputs"] = self.outputs(0, keeping)[0]
+
+    @property
+    def num_sentences(self) -> int:
+        """The number of sentences in one copy of the batch."""
+        return len(self.ends)
+
+    @property
+    def num_tokens(self) -> int:
+        """The number of tokens of a sentence that every pass computes."""
+        return self._batch["input_ids"].shape[1] - self.start
+
+    @torch.inference_mode()
+    def outputs(
+        self,
+        layer: int,
+        changes: Mapping[str, AtSite],
+        copies: int = 1,
+        columns: Int[Tensor, "batch chosen"] | None = None,
+    ) -> Float[Tensor, "copies batch outputs"]:
+        """Run blocks `layer`, `layer` + 1, … on copies of the batch and give the logits of each sentence in each copy.
+
+        `changes` are called at their sites with the values of all copies, one copy after the other [copies × batch,
+        tokens from `start` on, dims]. `columns` are the only outputs of each sentence that are computed.
+        """
+        if not self.network.is_decoder:
+            logits = self._classified(layer, changes, copies)
+            return logits if columns is None else logits.gather(2, columns.expand(copies, -1, -1))
+        hidden = self.hidden(layer, changes, copies).unflatten(0, (copies, -1))
+        rows = torch.arange(self.num_sentences, device=hidden.device)
+        return self.read(hidden[:, rows, self.ends - self.start], columns)
+
+    @torch.inference_mode()
+    def read(
+        self, states: Float[Tensor, "copies batch dims"], columns: Int[Tensor, "batch chosen"] | None = None
+    ) -> Float[Tensor, "copies batch outputs"]:
+        """Give the decoder's logits for the states of the tokens that are read."""
+        head = self.network.head
+        if columns is None:
+            return head(states)
+        logits = torch.einsum("cbd,bod->cbo", states, head.weight[columns])
+        return logits if head.bias is None else logits + head.bias[columns]
+
+    @torch.inference_mode()
+    def hidden(
+        self,
+        layer: int,
+        changes: Mapping[str, AtSite],
+        copies: int = 1,
+        tokens: Int[Tensor, " batch"] | None = None,
+        last: int | None = None,
+    ) -> Values:
+        """Run blocks `layer` to `last` on copies of the batch and give what comes out of the base model.
+
+        `tokens` names the one token of each sentence that is computed; it then sees no other, so `changes` must give
+        what its attention heads gave.
+        """
+        ids, positions = self._batch["input_ids"], position_ids(self._batch["attention_mask"])
+        chosen = torch.arange(self.start, ids.shape[1], device=ids.device).expand(len(ids), -1)
+        if tokens is not None:
+            chosen = tokens.unsqueeze(1)
+        inputs: dict[str, Any] = {"input_ids": ids.gather(1, chosen).repeat(copies, 1)}
+        if "position_ids" in self.network.accepts:
+            shifted = positions.gather(1, chosen) + self.network.position_offset
+            inputs["position_ids"] = shifted.repeat(copies, 1)
+        if self.start and tokens is None:
+            inputs["past_key_values"] = self._cache(layer, copies)
+        with self._from(layer, last, chosen, copies, changes) as network:
+            return network.model.base_model(**inputs, use_cache="past_key_values" in inputs).last_hidden_state
+
+    def _classified(
+        self, layer: int, changes: Mapping[str, AtSite], copies: int
+    ) -> Float[Tensor, "copies batch classes"]:
+        batch = {name: values.repeat(copies, 1) for name, values in self._batch.items()}
+        ids = self._batch["input_ids"]
+        everything = torch.arange(ids.shape[1], device=ids.device).expand(len(ids), -1)
+        with self._from(layer, None, everything, copies, changes) as network:
+            return classify(network, batch).unflatten(0, (copies, -1))
+
+    @contextmanager
+    def _from(
+        self,
+        layer: int,
+        last: int | None,
+        tokens: Int[Tensor, "batch chosen"],
+        copies: int,
+        changes: Mapping[str, AtSite],
+    ) -> Iterator[Network]:
+        """Within the block, give the network that begins with what block `layer` received at these tokens."""
+        start = f"layers.{layer}.in"
+        if start not in self.kept:  # the first pass of all
+            with hooked(self.network.model, changes):
+                yield self.network
+            return
+        given = self.kept[start].gather(1, (tokens - self.start).unsqueeze(-1).expand(-1, -1, self.network.hidden_size))
+        copied = given.repeat(copies, 1, 1)
+        model = _without(self.network.model, range(layer), last, self._num_outputs)
+        with hooked(self.network.model, {start: lambda values, mask: copied}), hooked(self.network.model, changes):
+            yield replace(self.network, model=model)
+
+    def _keep(self, site: str) -> AtSite:
+        def keep(values: Tensor, mask: Tensor) -> None:
+            self.kept[site] = values
+
+        return keep
+
+    def _may_start_late(self) -> bool:
+        return self.network.is_decoder and {"past_key_values", "position_ids"} <= self.network.accepts
+
+    def _read_before(self) -> list[tuple[Tensor, Tensor]]:
+        """Give every layer's keys and values of the tokens before `start`."""
+        if not self.start:
+            return []
+        cache = DynamicCache()
+        ids = self._batch["input_ids"][:, : self.start]
+        self.network.model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+        return [(layer.keys, layer.values) for layer in cache.layers]
+
+    def _cache(self, layer: int, copies: int) -> DynamicCache:
+        cache = DynamicCache()
+        for number, parts in enumerate(self._before):
+            # Blocks that do not run only tell how many tokens there were.
+            times = copies if number >= layer else 1
+            keys, values = (part.repeat(times, 1, 1, 1) for part in parts)
+            cache.update(keys, values, number)
+        return cache
+
+
+def both(network: Network, pairs: PromptPairs, parts: Sequence[str]) -> tuple[Continuation, Continuation]:
+    """Run prompts and counterfactuals once each, and keep what these parts of all layers hold, such as 'attn.heads'.
+
+    Raises:
+        UnknownName: the model has no such site.
+    """
+    sites = tuple(f"layers.{layer}.{part}" for layer in range(network.num_layers) for part in parts)
+    mask, start = torch.from_numpy(pairs.mask), int(pairs.first_difference.min())
+    prompts, counterfactuals = (
+        Continuation(network, {"input_ids": torch.from_numpy(ids), "attention_mask": mask}, start, sites)
+        for ids in (pairs.ids, pairs.counterfactual_ids)
+    )
+    return prompts, counterfactuals
+
+
+def _num_outputs(network: Network, batch: Mapping[str, Tensor]) -> int:
+    """Tell how many values the model's blocks give in a tuple; 0 if they give theirs alone."""
+    found: list[int] = []
+    stack, _ = blocks(network.model)
+    watched = copy(stack[0])
+
+    def watch(*args: Any, **named: Any) -> Any:
+        output = stack[0].forward(*args, **named)
+        found.append(len(output) if isinstance(output, tuple) else 0)
+        return output
+
+    watched.forward = watch  # type: ignore[method-assign]
+    model = _with_blocks(network.model, stack, nn.ModuleList([watched, *stack[1:]]))
+    classify(replace(network, model=model), batch)
+    return found[0]
+
+
+def _without(model: PreTrainedModel, before: range, last: int | None, num_outputs: int) -> PreTrainedModel:
+    """Give a model that shares everything with this one, but whose blocks `before`, and after `last`, do nothing."""
+    stack, in_order = blocks(model)
+    if len(stack) != len(in_order):  # blocks that are used several times: none can be left out
+        return model
+    wanted = range(before.stop, len(stack) if last is None else last + 1)
+    kept = [block if number in wanted else _idle(block, num_outputs) for number, block in enumerate(stack)]
+    return _with_blocks(model, stack, nn.ModuleList(kept))
+
+
+def _with_blocks(module: Any, stack: nn.ModuleList, other: nn.ModuleList) -> Any:
+    """Copy the modules that lead to the list of blocks, and put another list into its place; all else is shared."""
+    if module is stack:
+        return other
+    if not any(part is stack for part in module.modules()):
+        return module
+    shadow = copy(module)
+    shadow._modules = {name: part and _with_blocks(part, stack, other) for name, part in module._modules.items()}
+    return shadow
+
+
+def _idle(block: nn.Module, num_outputs: int) -> nn.Module:
+    """Give a block that hands its input on; models ask their blocks for other things too, such as their mask's kind."""
+
+    def hand_on(values: Tensor, *rest: Any, **named: Any) -> Tensor | tuple[Tensor | None, ...]:
+        return (values, *[None] * (num_outputs - 1)) if num_outputs else values
+
+    idle = copy(block)
+    idle.forward = hand_on  # type: ignore[method-assign]
+    return idle
