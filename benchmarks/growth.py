@@ -5,8 +5,8 @@ turns, and by how much the peak memory rises above what it was after the small o
 least-squares line through the logarithms, so 1 is linear and 2 quadratic; a rise below 1 MiB counts as 1 MiB, since it
 cannot be told from what the allocator keeps. Networks are BERT's kind, two layers, random weights, heads of 32 dims.
 
-Writes `growth.csv`, `growth.md`, `growth.svg` and `growth.png` to `results/`; with --quick, nothing but two sizes of `one_dimension` is
-measured, and only the table is told.
+Writes `growth.csv`, `growth.md`, `growth.svg` and `growth.png` to `results/`; with --quick, nothing but two sizes of
+`one_dimension` is measured, and only the table is told.
 
 python benchmarks/growth.py [--quick] [--json]
 """

@@ -178,7 +178,8 @@ class Continuation:
         cache = DynamicCache()
         ids = self._batch["input_ids"][:, : self.start]
         self.network.model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
-        return [(layer.keys, layer.values) for layer in cache.layers]
+        layers: Any = cache.layers  # of kinds that share no class
+        return [(layer.keys, layer.values) for layer in layers]
 
     def _cache(self, layer: int, copies: int) -> DynamicCache:
         cache = DynamicCache()
@@ -216,7 +217,7 @@ def _num_outputs(network: Network, batch: Mapping[str, Tensor]) -> int:
         found.append(len(output) if isinstance(output, tuple) else 0)
         return output
 
-    watched.forward = watch  # type: ignore[method-assign]
+    watched.forward = watch
     model = _with_blocks(network.model, stack, nn.ModuleList([watched, *stack[1:]]))
     classify(replace(network, model=model), batch)
     return found[0]
@@ -250,5 +251,5 @@ def _idle(block: nn.Module, num_outputs: int) -> nn.Module:
         return (values, *[None] * (num_outputs - 1)) if num_outputs else values
 
     idle = copy(block)
-    idle.forward = hand_on  # type: ignore[method-assign]
+    idle.forward = hand_on
     return idle
