@@ -6,7 +6,7 @@ STAMP := .venv/installed
 PEERS := .venv/peers-installed
 BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
 
-.PHONY: install demo test test-slow check format docs bench bench-quick clean
+.PHONY: install demo d90 test test-slow check format docs bench bench-quick clean
 
 install: $(STAMP)
 
@@ -20,6 +20,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/dimscope reproduce outlier_dimensions --models minilm --tasks movie_reviews --seeds 1 2 --limit 1500 \
 	  --ablation.max-layer-sentences 128 --out demo
+
+# Some 35 minutes on two cores; the same words continue a search that was broken off.
+d90: install
+	$(BIN)/dimscope run measure/intrinsic_dimension --model minilm --task movie_reviews --out d90 \
+	  --learning-rates 0.1 0.3 --epochs 2 --schedule linear --num-seeds 2 \
+	  --bracket-ratio 2 --max-minutes 43
+	$(BIN)/python docs/recipes/intrinsic_dimension/d90.py d90
 
 test: install
 	$(BIN)/python -m pytest -m 'not slow'

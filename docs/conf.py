@@ -7,7 +7,8 @@ version = release = installed_version("dimscope")
 copyright = "dimscope's authors, Apache-2.0"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+# Tables that a command writes are shown by the page beside them.
+exclude_patterns = ["_build", "recipes/*/*.md"]
 highlight_language = "none"
 
 html_theme = "furo"

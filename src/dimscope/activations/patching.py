@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -45,6 +45,12 @@ class Reading:
 
 WHOLE = Reading()
 """All outputs as they are."""
+
+
+class Source(Protocol):
+    """Where patches take their values from: another run, or values of any other origin."""
+
+    kept: dict[str, Values]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +111,14 @@ def bytes_at_once(base: Continuation) -> int:
 
 def patched(
     base: Continuation,
-    other: Continuation,
+    other: Source,
     patches: Sequence[Patch],
     reading: Reading = WHOLE,
     done: Callable[[int], None] = lambda num_patches: None,
 ) -> Float[Tensor, "patches batch *rest"]:
     """Give what is read of `base` with each patch alone, its values taken from `other`.
 
-    Both must have kept the sites of all patches. `done` is called with the
+    The values must be there at the sites of all patches. `done` is called with the
     number of patches done since.
 
     Raises:
@@ -189,7 +195,7 @@ def paths_to_receivers(
     return torch.stack([found[sender] for sender in senders])
 
 
-def _changes(base: Continuation, other: Continuation, patches: Sequence[Patch]) -> dict[str, AtSite]:
+def _changes(base: Continuation, other: Source, patches: Sequence[Patch]) -> dict[str, AtSite]:
     """Give what puts the patches' values into the copies, the first patch's into the first copy and so on."""
     by_site = defaultdict(list)
     for copy, patch in enumerate(patches):

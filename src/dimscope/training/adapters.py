@@ -76,7 +76,9 @@ def read_adapter(file: Path) -> Adapter:
         settings = SubspaceSettings(**about.pop("settings"))
         adapter = Adapter(state, settings, label_names=tuple(about.pop("label_names")), **about)
     except FileNotFoundError as error:
-        raise UserError(f"there is no adapter {file}: look for {FILE} in the checkpoint's folder") from error
+        raise UserError(
+            f"there is no adapter {file}: finetune/random_subspace leaves {FILE} in its checkpoint's folder"
+        ) from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file} is damaged, or no adapter of ours: take another copy ({error})") from error
     if not intact:
@@ -90,10 +92,20 @@ def load_adapter(network: Network, file: Path) -> Adapter:
     The base is what `load(adapter.base, len(adapter.label_names), adapter.seed)` gives.
 
     Raises:
-        UserError: the file is damaged, the network is not the one that it was trained on, or this version of the
-            library or of NumPy draws another map from the seed.
+        UserError: the file cannot be used on this network, see `open_subspace`.
     """
     adapter = read_adapter(file)
+    open_subspace(network, file, adapter).set_state(adapter.state)
+    return adapter
+
+
+def open_subspace(network: Network, file: Path, adapter: Adapter) -> Subspace:
+    """Give the subspace that the numbers of this file are of, at its start: the base as it is.
+
+    Raises:
+        UserError: the network is not the one that the file was trained on, or this version of the library or of NumPy
+            draws another map from the seed.
+    """
     if adapter.projection_version != VERSION:
         raise UserError(
             f"{file} was written for version {adapter.projection_version} of the projections, and this library has "
@@ -111,8 +123,7 @@ def load_adapter(network: Network, file: Path) -> Adapter:
         raise UserError(
             f"the map of {file} cannot be drawn again: take the versions of this library and NumPy it is of"
         )
-    subspace.set_state(adapter.state)
-    return adapter
+    return subspace
 
 
 def merge(file: Path, folder: Path, model: str | None = None) -> None:

@@ -46,9 +46,15 @@ def save_checkpoint(
     with quiet(), new_folder(folder, replace=True) as new:
         network.model.save_pretrained(new)
         network.tokenizer.save_pretrained(new)
-        hashes = {path.name: sha256(path) for path in sorted(new.iterdir())}
-        write_json(new / _ABOUT, {**about, "sha256": hashes})
+        sign(new, about)
         _require_same_logits(network, new, probe)
+
+
+def sign(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write down what a folder's files are of, and the hash of each."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    hashes = {str(path.relative_to(folder)): sha256(path) for path in files}
+    write_json(folder / _ABOUT, {**about, "sha256": hashes})
 
 
 def is_intact(folder: Path) -> bool:

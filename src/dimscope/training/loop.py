@@ -7,7 +7,7 @@ sentence's loss counts 1 / (size of the whole batch), so that the gradient is th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -75,14 +75,14 @@ def train(
     losses: list[float] = []
     with (
         _in_training_mode(network),
-        _random_numbers(network.device, seed, trainer.accelerator.process_index),
+        random_numbers(network.device, seed, trainer.accelerator.process_index),
         work("training steps", settings.epochs * steps_per_epoch) as done,
     ):
         for epoch in range(settings.epochs):
             order = seeds.stream(seed, f"order/{epoch}")
             for batch in shuffled_length_batches(data.encoded.lengths, settings.batch_size, order):
                 losses.append(trainer.step(trainer.parts(data, batch)))
-                _require_finite(losses, settings)
+                require_finite(losses, settings.learning_rate, settings.precision)
                 done(1)
             network.model.eval()
             after_epoch(epoch)
@@ -186,16 +186,21 @@ def _in_training_mode(network: Network) -> Iterator[None]:
 
 
 @contextmanager
-def _random_numbers(device: torch.device, seed: int, process: int) -> Iterator[None]:
+def random_numbers(device: torch.device, seed: int, process: int = 0) -> Iterator[None]:
     """Draw dropout's numbers from the seed, others in every process, and leave the caller's generators alone."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seeds.integer(seed, f"dropout/{process}"))
         yield
 
 
-def _require_finite(losses: list[float], settings: TrainingSettings) -> None:
+def require_finite(losses: Sequence[float], learning_rate: float, precision: str) -> None:
+    """Stop a training whose last loss is none.
+
+    Raises:
+        DivergedError: it is NaN or infinite; the message says at which step.
+    """
     if not math.isfinite(losses[-1]):
         raise DivergedError(
-            f"the training loss became {losses[-1]} at step {len(losses)} (learning rate {settings.learning_rate:g}, "
-            f"{settings.precision}). Try a smaller learning rate, a clip norm of 1, or precision float32."
+            f"the training loss became {losses[-1]} at step {len(losses)} (learning rate {learning_rate:g}, "
+            f"{precision}). Try a smaller learning rate, a warm-up, or precision float32."
         )

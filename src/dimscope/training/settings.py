@@ -1,19 +1,32 @@
-"""How a model is trained: the settings that every fine-tuning method shares."""
+"""How a model is trained: the settings that training methods share."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
+from dimscope.core.bench import Bench
 from dimscope.core.method import Settings
+from dimscope.training.precision import native_precision
 
 
-class TrainingSettings(Settings):
-    """AdamW on cross-entropy, batches by length."""
+class PrecisionSettings(Settings):
+    """The precision of a training."""
 
-    learning_rate: float = Field(5e-5, gt=0)
-    """Peak learning rate."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the products in training; auto: bfloat16 where the processor multiplies it natively."""
+
+    def resolved(self, bench: Bench) -> Self:
+        """Make precision 'auto' definite."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(update={"precision": native_precision(bench.device)})
+
+
+class LoopSettings(PrecisionSettings):
+    """AdamW on cross-entropy, batches by length: all but the learning rate."""
+
     epochs: int = Field(2, ge=1)
     """How often every training sentence is seen."""
     batch_size: int = Field(32, ge=1)
@@ -28,7 +41,12 @@ class TrainingSettings(Settings):
     """Largest norm of the gradient of all parameters together; none: no clipping."""
     accumulation_steps: int = Field(1, ge=1)
     """Parts in which a batch is computed one after the other, to save memory; the numbers stay the same."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the products in training; auto: bfloat16 where the processor multiplies it natively."""
     keep: Literal["last", "best"] = "last"
     """Which epoch's weights are kept; best goes by validation accuracy, which then is no longer held out."""
+
+
+class TrainingSettings(LoopSettings):
+    """One training."""
+
+    learning_rate: float = Field(5e-5, gt=0)
+    """Peak learning rate."""

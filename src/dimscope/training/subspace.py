@@ -11,38 +11,40 @@ Gradients come as ever and are pulled back, ∂/∂z = Pᵀ λ ∂/∂θ, so the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from dimscope.core.errors import UserError
 from dimscope.core.method import Settings
 from dimscope.models.load import Network
 from dimscope.numerics.projections import Kind, draw
+from dimscope.training.chosen import Parameters, body_parameters, head_parameters, train_only
 from dimscope.training.settings import TrainingSettings
 
-Parameters = dict[str, nn.Parameter]
 
+class MapSettings(Settings):
+    """Which parameters move, and along which directions."""
 
-class SubspaceSettings(Settings):
-    """Which parameters move, along how many directions, and which."""
-
-    num_trained: int = Field(1000, ge=1)
-    """How many numbers are trained, d: those of z, and with `structure_aware` the factors of the modules."""
     projection: Kind = "one_hot"
-    """How they move the parameters; all but one_hot are for small models."""
+    """How trained numbers move the parameters; all but one_hot are for small models."""
     structure_aware: bool = False
     """Train one factor per module too, paid out of the numbers."""
     moved: str = "all"
-    """Parameters that move: all, without_embeddings, attention, or a pattern of their names such as '*.query.*'."""
+    """Parameters that move: all, without_embeddings, attention, biases, last_layer, head, or a pattern of names."""
     head: Literal["inside", "apart"] = "inside"
     """Whether the classifier moves with the rest, whatever `moved` says, or is trained fully beside it, uncounted."""
+
+
+class SubspaceSettings(MapSettings):
+    """The same, and along how many."""
+
+    num_trained: int = Field(1000, ge=1)
+    """How many numbers are trained, d: those of z, and with `structure_aware` the factors of the modules."""
 
 
 class Subspace:
@@ -55,7 +57,7 @@ class Subspace:
     def __init__(self, network: Network, settings: SubspaceSettings, seed: int) -> None:
         self.network, self.settings, self.seed = network, settings, seed
         self.base_digest = weights_digest(network.model)
-        self.moved, self.apart = _split(network.model, settings)
+        self.moved, self.apart = _moved_and_apart(network.model, settings)
         self._targets = [parameter.detach().view(-1) for parameter in self.moved.values()]
         self._starts = [target.clone() for target in self._targets]
         modules = [name.rpartition(".")[0] for name in self.moved]
@@ -72,9 +74,7 @@ class Subspace:
         self.factors = nn.Parameter(torch.ones(num_factors, device=network.device))
         sizes = [target.numel() for target in self._targets]
         self.projection = draw(settings.projection, sizes, len(z), seed, network.device)
-        keep = {id(parameter) for parameter in (*self.moved.values(), *self.apart.values())}
-        for parameter in network.model.parameters():
-            parameter.requires_grad_(id(parameter) in keep)
+        train_only(network.model, (*self.moved.values(), *self.apart.values()))
 
     @property
     def num_moved(self) -> int:
@@ -176,33 +176,7 @@ def weights_digest(model: nn.Module) -> str:
     return total.hexdigest()[:16]
 
 
-def _split(model: PreTrainedModel, settings: SubspaceSettings) -> tuple[Parameters, Parameters]:
-    """Give the parameters that move, and those of a head that is trained apart; tied ones stand once."""
-    inside = set(model.base_model.parameters())
-    head = {name: parameter for name, parameter in model.named_parameters() if parameter not in inside}
-    chosen = _chosen(model, settings.moved) - set(head.values())
-    body = {name: parameter for name, parameter in model.named_parameters() if parameter in chosen}
+def _moved_and_apart(model: PreTrainedModel, settings: SubspaceSettings) -> tuple[Parameters, Parameters]:
+    """Give the parameters that move, and those of a head that is trained apart."""
+    body, head = body_parameters(model, settings.moved), head_parameters(model)
     return ({**body, **head}, {}) if settings.head == "inside" else (body, head)
-
-
-def _chosen(model: PreTrainedModel, moved: str) -> set[nn.Parameter]:
-    if moved == "all":
-        return set(model.parameters())
-    if moved == "without_embeddings":
-        return set(model.parameters()) - _within(part for part in model.modules() if isinstance(part, nn.Embedding))
-    if moved == "attention":
-        named = (part for name, part in model.named_modules() if "att" in name.rpartition(".")[2])
-        # Norms beside the attention may bear its name, but hold no maps.
-        return _within(part for part in named if any(isinstance(each, nn.Linear | Conv1D) for each in part.modules()))
-    names = dict(model.named_parameters(remove_duplicate=False))
-    chosen = {parameter for name, parameter in names.items() if fnmatchcase(name, moved)}
-    if not chosen:
-        raise UserError(
-            f"no parameter is called {moved!r}: wanted all, without_embeddings, attention, or a pattern such as "
-            f"'*weight' for names such as {list(names)[len(names) // 2]!r}"
-        )
-    return chosen
-
-
-def _within(parts: Iterable[nn.Module]) -> set[nn.Parameter]:
-    return {parameter for part in parts for parameter in part.parameters()}

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dimscope.bench import Bench
 from dimscope.core.errors import UserError
+from dimscope.methods.finetune.full import FullFineTuning
 from dimscope.running import run
 from dimscope.training import checkpoints, loop
 
@@ -17,10 +19,10 @@ def bench(tiny_folder, reviews, tmp_path):
 
 
 def test_it_learns_what_can_be_learned(bench):
-    result = run("finetune/full", bench, **QUICK)
+    result = run("finetune/full", bench, **{**QUICK, "epochs": 10, "learning_rate": 2e-3})
     assert result.value("accuracy") > result.value("majority_accuracy") + 0.3
     assert result.value("last_loss") < result.value("first_loss")
-    assert result.value("num_steps") == 48
+    assert result.value("num_steps") == 80
     assert dict(result.number("accuracy").where)["weights"] == "fine-tuned"
 
 
@@ -35,6 +37,64 @@ def test_the_checkpoint_opens_with_transformers_alone_and_gives_the_same_logits(
         ]
     np.testing.assert_allclose(np.stack(logits), tuned.logits("validation"), rtol=1e-3, atol=1e-4)
     assert model.config.id2label == {0: "bad", 1: "good"}
+
+
+PARTS = {
+    "head": (["classifier."], 32 * 2 + 2),
+    "last_layer": (["classifier.", "bert.encoder.layer.1."], 4 * (32 * 32 + 32) + 2 * 32 * 64 + 64 + 32 + 4 * 32 + 66),
+    "*layer.0.attention.self.query.weight": (["classifier.", "bert.encoder.layer.0.attention.self.query.weight"], 1090),
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("trained", PARTS)
+def test_only_what_is_trained_moves_and_it_is_counted(trained, precision, bench):
+    beginnings, num_trained = PARTS[trained]
+    result = run("finetune/full", bench, **{**QUICK, "trained": trained, "precision": precision, "epochs": 2})
+    expected = {name for name in bench.network.model.state_dict() if name.startswith(tuple(beginnings))}
+    assert changed_names(bench, result) == expected
+    assert result.value("num_trained") == num_trained
+
+
+def test_biases_are_those_of_every_map_and_norm(bench):
+    result = run("finetune/full", bench, **{**QUICK, "trained": "biases", "epochs": 1})
+    names = bench.network.model.state_dict()
+    expected = {name for name in names if name.endswith(".bias") and "bert." in name}
+    assert changed_names(bench, result) == expected | {"classifier.weight", "classifier.bias"}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_written_out_pass_trains_a_part_as_the_modules_do(bench, precision, monkeypatch):
+    """What is frozen needs no gradient, and the trained part must get the same one by both ways."""
+    settings = {**QUICK, "epochs": 2, "learning_rate": 1e-3, "precision": precision}
+    monkeypatch.setattr(loop, "has_direct_pass", lambda network: not by_modules)
+    load = bench.load
+    monkeypatch.setattr(bench, "load", lambda: without_dropout(load()))
+    for trained in ("biases", "last_layer", "head", "*query.weight"):
+        by_modules = False
+        direct = FullFineTuning(**settings, trained=trained).run(bench)
+        by_modules = True
+        plain = FullFineTuning(**settings, trained=trained).run(bench)
+        losses = (result.arrays["step_loss"].values for result in (direct, plain))
+        np.testing.assert_allclose(*losses, rtol=1e-4 if precision == "float32" else 0.03)
+
+
+def test_a_part_that_is_none_is_refused(bench):
+    with pytest.raises(UserError, match=r"no parameter is called 'heads': wanted all, "):
+        run("finetune/full", bench, trained="heads")
+
+
+def changed_names(bench, result):
+    tuned = bench.finetuned(result.checkpoint).network.model.state_dict()
+    base = bench.network.model.state_dict()
+    return {name for name, tensor in base.items() if not torch.equal(tensor, tuned[name])}
+
+
+def without_dropout(network):
+    for part in network.model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    return network
 
 
 def test_the_same_words_train_once(bench, monkeypatch):

@@ -8,21 +8,15 @@ tensor's by one over its padded size, and tied weights move under all their name
 
 from __future__ import annotations
 
-from typing import Literal, Self
-
-import numpy as np
 from pydantic import Field
-from torch import Tensor
 
 from dimscope.core.bench import Bench
 from dimscope.core.method import Method
 from dimscope.core.processes import is_main
-from dimscope.core.progress import say
-from dimscope.core.result import Array, Number, Result
-from dimscope.scoring.classification import majority, scores
+from dimscope.core.result import Number, Result
+from dimscope.scoring.epochs import Epochs
 from dimscope.training.adapters import FILE, save_adapter
 from dimscope.training.loop import TrainingSet, train
-from dimscope.training.precision import native_precision
 from dimscope.training.processes import wait_for_all
 from dimscope.training.settings import TrainingSettings
 from dimscope.training.subspace import Subspace, SubspaceSettings
@@ -44,12 +38,6 @@ class RandomSubspace(SubspaceSettings, TrainingSettings, Method):
     clip_norm: float | None = Field(None, gt=0)
     """Largest norm of the gradient of the moved parameters, before it is pulled back; none: no clipping."""
 
-    def resolved(self, bench: Bench) -> Self:
-        """Make precision 'auto' definite."""
-        if self.precision != "auto":
-            return self
-        return self.model_copy(update={"precision": native_precision(bench.device)})
-
     def run(self, bench: Bench) -> Result:
         """Train, score after every epoch, and keep the last or the best epoch's numbers.
 
@@ -58,47 +46,21 @@ class RandomSubspace(SubspaceSettings, TrainingSettings, Method):
         """
         network, checkpoint = bench.load(), self.key(bench)
         subspace = Subspace(network, self, bench.seed)
-        epochs = _Epochs(bench, subspace, self.keep)
+        epochs = Epochs(bench, network, self.epochs, self.keep, subspace.state)
         data = TrainingSet(bench.encoded("train"), bench.labels("train"))
         losses = train(network, data, self, bench.seed, epochs.end, optimizer=subspace.optimizer)
-        subspace.set_state(epochs.state)
+        if self.keep == "best":
+            subspace.set_state(epochs.state)
         if is_main():
             bench.keep_checkpoint(network, checkpoint)
             save_adapter(bench.store.checkpoint(checkpoint) / FILE, subspace, bench.label_names)
         wait_for_all()
         return Result(
-            numbers=[*epochs.scores[epochs.kept], *_counts(subspace), *_training(losses, epochs.kept)],
-            arrays={
-                "step_loss": Array(losses, ("step",), "nats"),
-                "epoch_accuracy": Array(np.array(epochs.accuracies), ("epoch",)),
-            },
-            notes=_notes(self, bench, checkpoint),
+            numbers=[*epochs.numbers(losses), *_counts(subspace)],
+            arrays=epochs.arrays(losses),
+            notes=[*_notes(self, checkpoint), *epochs.notes(self.precision)],
             checkpoint=checkpoint,
         ).at({"weights": "fine-tuned"})
-
-
-class _Epochs:
-    """What every epoch came to, and the trained numbers of the one that is kept."""
-
-    def __init__(self, bench: Bench, subspace: Subspace, keep: Literal["last", "best"]) -> None:
-        self._bench, self._subspace, self._keep = bench, subspace, keep
-        self.scores: list[list[Number]] = []
-        self.state: dict[str, Tensor] = {}
-        self.kept = 0
-
-    @property
-    def accuracies(self) -> list[float]:
-        """The held-out accuracy after every epoch."""
-        return [numbers[0].value for numbers in self.scores]
-
-    def end(self, epoch: int) -> None:
-        """Score the network, and remember where it stands if that is to be kept."""
-        predicted = self._bench.logits_of(self._subspace.network, "validation").argmax(axis=1)
-        majority_class = majority(self._bench.labels("train"))
-        self.scores.append(scores(predicted, self._bench.labels("validation"), majority_class))
-        say(f"epoch {epoch + 1}: held-out accuracy {self.accuracies[-1]:.3f}")
-        if self._keep == "last" or epoch == int(np.argmax(self.accuracies)):
-            self.kept, self.state = epoch, self._subspace.state()
 
 
 def _counts(subspace: Subspace) -> list[Number]:
@@ -114,27 +76,9 @@ def _counts(subspace: Subspace) -> list[Number]:
     ]
 
 
-def _training(losses: np.ndarray, kept: int) -> list[Number]:
-    """Tell the loss of the first and the last tenth of the steps, the steps, and the epoch kept."""
-    tenth = max(len(losses) // 10, 1)
-    return [
-        Number(name="first_loss", value=float(losses[:tenth].mean()), unit="nats", better="lower"),
-        Number(name="last_loss", value=float(losses[-tenth:].mean()), unit="nats", better="lower"),
-        Number(name="num_steps", value=len(losses)),
-        Number(name="kept_epoch", value=kept + 1),
-    ]
-
-
-def _notes(settings: RandomSubspace, bench: Bench, checkpoint: str) -> list[str]:
-    truncated = bench.encoded("train").num_truncated
+def _notes(settings: RandomSubspace, checkpoint: str) -> list[str]:
     head = "inside the subspace" if settings.head == "inside" else "trained fully, beside the subspace"
-    notes = [
+    return [
         f"Projection {settings.projection}; the classifier was {head}.",
         f"The adapter is checkpoints/{checkpoint}/{FILE}.",
-        f"Trained with products in {settings.precision}; scored in float32.",
     ]
-    if settings.keep == "best":
-        notes.append("The epoch was chosen by validation accuracy, which therefore is a little too high.")
-    if truncated:
-        notes.append(f"{truncated} training sentences were longer than the maximum length and were cut.")
-    return notes
