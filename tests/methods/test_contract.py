@@ -18,6 +18,7 @@ SMALL = {
     "finetune/random_subspace": {"epochs": 10, "learning_rate": 0.1, "batch_size": 8, "precision": "float32"},
     "intervene/ablate_dimensions": {"num_draws": 1, "num_layer_draws": 1, "max_layer_sentences": 8},
     "locate/activation_patching": {"taken": "all"},
+    "locate/attribution_patching": {"taken": "all"},
     "locate/direct_logit_attribution": {"taken": "all"},
     "locate/head_ablation": {"taken": "all"},
     "locate/logit_lens": {"taken": "all"},
