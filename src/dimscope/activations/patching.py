@@ -50,7 +50,9 @@ WHOLE = Reading()
 class Source(Protocol):
     """Where patches take their values from: another run, or values of any other origin."""
 
-    kept: dict[str, Values]
+    @property
+    def kept(self) -> dict[str, Values]:
+        """The values at every site."""
 
 
 @dataclass(frozen=True, eq=False)
