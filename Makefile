@@ -28,8 +28,9 @@ d90: install
 	  --bracket-ratio 2 --max-minutes 43
 	$(BIN)/python docs/recipes/intrinsic_dimension/d90.py d90
 
+# One thread for each process: tiny models gain nothing from more, and threads that wait for each other cost.
 test: install
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses auto --maxprocesses 8
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
