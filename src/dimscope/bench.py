@@ -16,8 +16,9 @@ from dimscope.activations.check import STRUCTURE, check
 from dimscope.activations.check_heads import heads_are_apart
 from dimscope.core import seeds
 from dimscope.core.errors import UnknownName, UserError
+from dimscope.core.memory import give_back_freed_memory
 from dimscope.core.progress import work
-from dimscope.data.batching import Encoded, encode, pad, token_batches
+from dimscope.data.batching import Encoded, encode, few_lengths, pad, token_batches
 from dimscope.data.options import TaskOptions
 from dimscope.data.prompt_task import NUM_PAIRS, PromptTask, read_task
 from dimscope.data.prompts.pairs import PromptPairs
@@ -33,6 +34,8 @@ from dimscope.store.layout import Store
 from dimscope.training.checkpoints import require_classifier, save_checkpoint
 
 TOKENS_PER_BATCH = 4096
+BATCHES_BETWEEN_TRIMS = 4
+"""After so many batches, memory that lies free goes back to the system: so the peak does not grow with their number."""
 PROBE_SENTENCES = 16
 
 Batch = tuple[np.ndarray, dict[str, torch.Tensor]]
@@ -88,7 +91,7 @@ class Bench:
         task: dict[str, Any] = {"name": self.task.name}
         if self.is_language_model:
             model["kind"] = "language model"
-            task["digest"] = self.pairs.digest
+            task["digest"] = self._prompts_digest()
         else:
             task |= {"digest": self.task.digest, "max_length": self.options.max_length}
         return {
@@ -168,17 +171,23 @@ class Bench:
     def encoded(self, split: str) -> Encoded:
         """The split as token ids, cut to the task's maximum length and the model's."""
         if split not in self._encoded:
-            max_length = min(self.options.max_length, self.network.max_length)
-            self._encoded[split] = encode(self.network.tokenizer, self.task.split(split), max_length)
+            self._encoded[split] = encode(self.network.tokenizer, self.task.split(split), self._max_length)
         return self._encoded[split]
+
+    @property
+    def _max_length(self) -> int:
+        """The greatest number of tokens of a sentence: the task's, or the model's if that is less."""
+        return min(self.options.max_length, self.network.max_length)
 
     def batches(self, split: str, max_sentences: int | None = None) -> Iterator[Batch]:
         """The split, or its first sentences, in batches of similar length, each with the places of its sentences."""
         encoded = self.encoded(split)
-        lengths = encoded.lengths[:max_sentences]
+        lengths = few_lengths(encoded.lengths[:max_sentences], self._max_length)
         with work(f"{split} sentences", len(lengths)) as done:
-            for indices in token_batches(lengths, TOKENS_PER_BATCH):
-                batch = pad(encoded, indices, self.network.pad_id)
+            for number, indices in enumerate(token_batches(lengths, TOKENS_PER_BATCH)):
+                batch = pad(encoded, indices, self.network.pad_id, num_tokens=lengths[indices[0]])
+                if number % BATCHES_BETWEEN_TRIMS == 0:
+                    give_back_freed_memory()
                 yield indices, {name: tensor.to(self.device) for name, tensor in batch.items()}
                 done(len(indices))
 
@@ -275,6 +284,13 @@ class Bench:
         same: dict[str, Any] = {"seed": self.seed, "device": self.device.type, "out": self.store.root}
         max_length = self.options.max_length
         return type(self)(self.source.name, self.task, **same, checkpoint=checkpoint, max_length=max_length)
+
+    def _prompts_digest(self) -> str:
+        """Tell which prompts these are. What the tokenizer cannot write may still be what a new model learns."""
+        try:
+            return self.pairs.digest
+        except UserError:
+            return f"{self.task.num_pairs} pairs"
 
     def _source(self) -> ModelSource:
         """Give where the classifier's weights lie."""

@@ -34,7 +34,7 @@ from dimscope.activations.check import check
 from dimscope.core.errors import UserError
 from dimscope.core.provenance import digest, provenance, run_key
 from dimscope.core.result import Result
-from dimscope.data.batching import Encoded, encode, pad, token_batches
+from dimscope.data.batching import Encoded, encode, few_lengths, pad, token_batches
 from dimscope.data.splits import hold_out, limited
 from dimscope.data.task import Split
 from dimscope.models.load import Network, is_causal
@@ -253,8 +253,10 @@ def _require_classes(splits: Sequence[Split], num_labels: int) -> None:
 
 
 def _half(network: Network, encoded: Encoded, labels: np.ndarray) -> Half:
+    lengths = few_lengths(encoded.lengths, network.max_length)
     batches = (
-        (indices, pad(encoded, indices, network.pad_id)) for indices in token_batches(encoded.lengths, TOKENS_PER_BATCH)
+        (indices, pad(encoded, indices, network.pad_id, num_tokens=lengths[indices[0]]))
+        for indices in token_batches(lengths, TOKENS_PER_BATCH)
     )
     seen = states(network, batches, ["final", "logits"])
     return Half(seen["final"], seen["logits"], labels)

@@ -46,6 +46,20 @@ def hooked(model: PreTrainedModel, functions: Mapping[str, AtSite]) -> Iterator[
         yield
 
 
+@contextmanager
+def replaced(functions: Mapping[nn.Module, Callable[[Tensor, Tensor], Tensor]]) -> Iterator[None]:
+    """Within the block, let each module give what its function makes of the module's input and output."""
+
+    def hook(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[nn.Module, tuple, Tensor], Tensor]:
+        thread = get_ident()
+        return lambda _, args, output: function(args[0], output) if get_ident() == thread else output
+
+    with ExitStack() as stack:
+        for module, function in functions.items():
+            stack.callback(module.register_forward_hook(hook(function)).remove)
+        yield
+
+
 class _Pass:
     """The forward pass under way in this thread: its attention mask, and how often each module was called."""
 

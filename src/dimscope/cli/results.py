@@ -9,7 +9,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from dimscope.cli.reproduce import opened
 from dimscope.cli.terminal import watching
 from dimscope.core.errors import UserError
+from dimscope.core.progress import say
+from dimscope.report.runs import runs_page
+from dimscope.report.written import write_page
 from dimscope.store import index
+from dimscope.store.layout import Store
 
 
 @runtime_checkable
@@ -21,12 +25,12 @@ class Joinable(Protocol):
 
 
 def report(first: Path, /, *others: Path, out: Path | None = None) -> None:
-    """Write summary, tables and page of a study again, or of several studies of one recipe together.
+    """Write summary, tables and page of a study again, or of several together; or the page of single runs.
 
     Parameters
     ----------
     first:
-        The output folder of `dimscope reproduce`.
+        The output folder of `dimscope reproduce`, or one of `dimscope run`.
     others:
         More such folders, to be joined with the first.
     out:
@@ -37,6 +41,8 @@ def report(first: Path, /, *others: Path, out: Path | None = None) -> None:
             _join([first, *others], out)
         elif out is not None:
             raise UserError("--out is where the page of several studies goes; that of one lies in its own folder")
+        elif (runs := Store(first).runs()) and not (first / "study.json").exists():
+            say(f"The page: {write_page(first, runs_page(runs))}")
         else:
             opened(first).report(first)
 

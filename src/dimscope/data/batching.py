@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,9 +89,15 @@ def encode(tokenizer: PreTrainedTokenizerBase, split: Split, max_length: int) ->
 
 
 def pad(
-    encoded: Encoded, indices: Int[np.ndarray, " batch"], pad_id: int, side: Literal["left", "right"] = "right"
+    encoded: Encoded,
+    indices: Int[np.ndarray, " batch"],
+    pad_id: int,
+    side: Literal["left", "right"] = "right",
+    num_tokens: int = 0,
 ) -> dict[str, Int64[torch.Tensor, "batch tokens"]]:
     """Lay the sentences at these places out as one batch: input_ids, attention_mask and, if there are, token_type_ids.
+
+    It has as many tokens as the longest sentence, or `num_tokens` if that is more.
 
     >>> encoded = Encoded([np.array([5, 6]), np.array([7])], None, 0, 0)
     >>> pad(encoded, np.array([1, 0]), pad_id=9)["input_ids"].tolist()
@@ -100,7 +107,26 @@ def pad(
     layers = {"input_ids": (ids, pad_id), "attention_mask": ([np.ones_like(each) for each in ids], 0)}
     if encoded.types:
         layers["token_type_ids"] = ([encoded.types[index] for index in indices], 0)
-    return {name: _laid_out(rows, filler, side) for name, (rows, filler) in layers.items()}
+    num_tokens = max(num_tokens, *(len(each) for each in ids))
+    return {name: _laid_out(rows, filler, side, num_tokens) for name, (rows, filler) in layers.items()}
+
+
+def few_lengths(
+    lengths: Int[np.ndarray, " sentences"], most: int, step: float = 1.1
+) -> Int64[np.ndarray, " sentences"]:
+    """Give the lengths to which sentences are padded, so that batches come in few shapes, each a tenth above the last.
+
+    What is kept for a shape, by the allocator and by the processor's library, is kept for each: with as many shapes as
+    lengths it comes to a gigabyte. No length is above `most`, or else the sentence's own.
+
+    >>> few_lengths(np.array([3, 21, 22, 120, 600]), most=128).tolist()
+    [4, 21, 24, 127, 600]
+    """
+    ladder = [4]
+    while ladder[-1] < most:
+        ladder.append(max(ladder[-1] + 1, math.ceil(ladder[-1] * step)))
+    steps = np.minimum(ladder, most)
+    return np.maximum(lengths, steps[np.searchsorted(steps, np.minimum(lengths, most))]).astype(np.int64)
 
 
 def token_batches(
@@ -147,9 +173,8 @@ def _token_for_nothing(tokenizer: PreTrainedTokenizerBase) -> Int[np.ndarray, " 
 
 
 def _laid_out(
-    rows: Sequence[np.ndarray], filler: int, side: Literal["left", "right"]
+    rows: Sequence[np.ndarray], filler: int, side: Literal["left", "right"], width: int
 ) -> Int64[torch.Tensor, "batch tokens"]:
-    width = max(len(row) for row in rows)
     out = np.full((len(rows), width), filler, np.int64)
     for line, row in zip(out, rows, strict=True):
         line[slice(len(row)) if side == "right" else slice(width - len(row), width)] = row
