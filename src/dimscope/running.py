@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,6 +55,17 @@ def run(method: str | Method, bench: Bench, **settings: Any) -> Result:
     stored = bench.store.load_run(name, key)
     assert stored is not None
     return stored
+
+
+def run_best(methods: Sequence[Method], benches: Sequence[Bench]) -> list[Result]:
+    """Run all methods on the first bench, and the one of the highest accuracy there on the others too; give its runs.
+
+    Raises:
+        UserError: one of them cannot be run.
+    """
+    tried = [run(method, benches[0]) for method in methods]
+    best = max(range(len(tried)), key=lambda index: tried[index].value("accuracy"))
+    return [tried[best], *(run(methods[best], bench) for bench in benches[1:])]
 
 
 def configured(method: type[Method], settings: dict[str, Any]) -> Method:

@@ -23,6 +23,7 @@ FLOORS = {
     "methods": 5,
     "discovery": 6,
     "running": 7,
+    "study": 7,
     "recipes": 8,
     "sweep": 8,
     "cli": 9,

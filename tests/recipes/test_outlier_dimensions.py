@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dimscope.core.errors import UserError
-from dimscope.recipes.outlier_dimensions import KEY, OutlierDimensionsStudy
+from dimscope.recipes.outlier_dimensions import OutlierDimensionsStudy
 from dimscope.store.layout import Store
 
 SMALL = {
@@ -58,7 +58,7 @@ def test_averages_are_those_of_the_runs(study):
 
 def test_the_activation_diagram_is_that_of_states_averaged_over_seeds(study):
     recipe, out = study
-    pooled = Store(out).load_run(KEY, recipe._key())
+    pooled = recipe.kept(out)
     (name,) = (name for name in pooled.arrays if name.startswith("tiny/bert") and name.endswith("/profile"))
     stored = [Store(out).load_states(about) for about in _about(out, "tiny/bert", "validation")]
     average = np.mean([each.numpy() for each in stored], axis=0)

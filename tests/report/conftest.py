@@ -149,3 +149,104 @@ def _arrays(told: Mapping[str, Any], seeds: tuple[int, ...], rules: tuple[str, .
 
 def _by_seed(value: Any, seeds: tuple[int, ...]) -> tuple[float, ...]:
     return value if isinstance(value, tuple) else (value,) * len(seeds)
+
+
+SEARCHED: dict[str, Any] = {
+    "full": 0.8,
+    "majority": 0.5,
+    "num_moved": 1_000_000,
+    "plain": {300: 0.7, 1000: 0.75},
+    "structure-aware": {300: 0.7, 1000: 0.75},
+    "random weights": {10_000: 0.58},
+    "random weights full": 0.6,
+    "permuted labels": {3000: 0.7, 10_000: 0.9},
+    "permuted full": 0.9,
+    "step 0": {3000: 0.55},
+    "step 0 full": 0.6,
+    "step 100": {100: 0.6, 300: 0.65},
+    "step 100 full": 0.7,
+    "best_error_bound": 0.4,
+    "biases": (0.7, 0.7),
+    "head": (0.7, 0.7),
+}
+"""Numbers under which every claim but that on modules holds: curves by d, and pairs of a way and as many at random."""
+
+
+@pytest.fixture(scope="session")
+def made_up_search() -> Callable[..., Result]:
+    """Make the pooled result of the intrinsic-dimension study, some numbers set; none stands for not measured."""
+
+    def make(changed: Mapping[str, Any] = {}, *, model: str = "bert", task: str = "rte") -> Result:
+        told = {**SEARCHED, **changed}
+        place = {"model": model, "task": task, "seed": 1}
+        fulls = {"random weights": told["random weights full"], "permuted labels": told["permuted full"]}
+        numbers = []
+        for name in ("plain", "structure-aware", "random weights", "permuted labels"):
+            numbers += _of_search(told, told[name], fulls.get(name, told["full"]), {**place, "part": name})
+        for step in (0, 100):
+            where = {"task": task, "seed": 1, "model": "bert 1x32", "part": "small encoder", "step": step}
+            if told[f"step {step}"]:
+                numbers.append(Number(name="masked_loss", value=5.0, unit="nats", where=where))
+            numbers += _of_search(told, told[f"step {step}"], told[f"step {step} full"], where)
+        numbers += _of_bound(told["best_error_bound"], {**place, "part": "bound"})
+        for way in ("biases", "head"):
+            numbers += _of_way(way, told[way], {**place, "part": f"as many as {way}"})
+        return Result(
+            numbers=numbers,
+            notes=["a note"],
+            settings={"models": [model], "tasks": [task], "d90": {"share": 0.9}},
+            provenance={"seconds": 1.5},
+            sources=["Somebody"],
+        )
+
+    return make
+
+
+def _near(name: str, value: float, where: Mapping[str, Any]) -> Number:
+    return Number(name=name, value=value, interval=(value - 0.02, value + 0.02), where=where)
+
+
+def _of_search(
+    told: Mapping[str, Any], curve: Mapping[int, float] | None, full: float, where: Mapping[str, Any]
+) -> list[Number]:
+    if curve is None:
+        return []
+    target = 0.9 * full
+    passing = [d for d, value in curve.items() if value >= target]
+    failing = [d for d, value in curve.items() if value < target]
+    levels = {
+        "target_accuracy": target,
+        "majority_accuracy": told["majority"],
+        "num_moved_parameters": told["num_moved"],
+        "num_trainings": 3,
+        "smallest_passing": min(passing, default=float("nan")),
+        "largest_failing": max(failing, default=float("nan")),
+    }
+    numbers = [Number(name=name, value=value, where=where) for name, value in levels.items()]
+    numbers.append(_near("accuracy", full, {**where, "training": "full"}))
+    for d, value in curve.items():
+        at = {**where, "training": "subspace", "num_trained": d}
+        numbers += [_near("accuracy", value, at), Number(name="learning_rate", value=0.1, where=at)]
+    return numbers
+
+
+def _of_bound(bound: float | None, where: Mapping[str, Any]) -> list[Number]:
+    if bound is None:
+        return []
+    at = {"best_error_bound": bound, "best_num_bits": 2, "num_trained": 1000, "gap": 0.05, "relative_gap": 0.2}
+    errors = {"train_error": 0.2, "validation_error": 0.25}
+    return [
+        *(Number(name=name, value=value, where=where) for name, value in at.items()),
+        *(_near(name, value, {**where, "bits": bits}) for name, value in errors.items() for bits in (2, 32)),
+        _near("majority_error", 0.5, where),
+    ]
+
+
+def _of_way(way: str, pair: tuple[float, float] | None, where: Mapping[str, Any]) -> list[Number]:
+    if pair is None:
+        return []
+    trained = zip((way, "subspace"), pair, strict=True)
+    return [
+        *(_near("accuracy", value, {**where, "training": training, "num_trained": 66}) for training, value in trained),
+        _near("accuracy", 0.8, {**where, "training": "full"}),
+    ]

@@ -8,14 +8,12 @@ recovered, so the qualitative claims are what the page compares with, and every 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import torch
 from pydantic import Field, NonNegativeInt
 
 from dimscope.bench import Bench
@@ -23,11 +21,7 @@ from dimscope.core.errors import UserError
 from dimscope.core.method import Method
 from dimscope.core.processes import is_main
 from dimscope.core.progress import say, work
-from dimscope.core.provenance import RESULT_VERSION, digest, provenance
-from dimscope.core.recipe import Recipe
 from dimscope.core.result import Array, Number, Result
-from dimscope.data.catalogue import load_task
-from dimscope.data.options import TaskOptions
 from dimscope.methods.finetune.full import FullFineTuning
 from dimscope.methods.intervene.ablate_dimensions import AblateDimensions
 from dimscope.methods.measure.activation_profile import ActivationProfile, as_array, profile
@@ -40,16 +34,14 @@ from dimscope.report.joined import joined
 from dimscope.report.outlier_dimensions import models_and_tasks, page
 from dimscope.report.written import write_page
 from dimscope.running import run
-from dimscope.scoring.cost import FORWARD, TRAINING, Cost, in_words, num_tokens, speed, total
+from dimscope.scoring.cost import FORWARD, TRAINING, Cost, num_tokens, total
 from dimscope.scoring.over_seeds import over_seeds
 from dimscope.store.index import write_summary
-from dimscope.store.layout import Store
+from dimscope.study import Study, require_distinct, say_cost
 from dimscope.training.processes import wait_for_all
 
 RUNS_PER_BENCH = 9  # one training, three measures before and after it, persistence, ablation
 WEIGHTS = ("pretrained", "fine-tuned")
-
-KEY = "recipe/outlier_dimensions"
 
 
 @dataclass
@@ -93,19 +85,13 @@ class Cell:
         return [bench.finetuned(str(result.checkpoint)) for bench, result in zip(self.benches, trained, strict=True)]
 
 
-class OutlierDimensionsStudy(TaskOptions, Recipe):
+class OutlierDimensionsStudy(Study):
     """Outlier dimensions before and after fine-tuning: what persists, and what one dimension can do."""
 
     sources = ("Rudman, Chen & Eickhoff 2023, Outlier Dimensions Encode Task-Specific Knowledge (EMNLP, 2310.17715)",)
 
-    models: tuple[str, ...] = Field(("minilm",), min_length=1)
-    """Aliases (see `dimscope list models`), hub ids, or local folders."""
-    tasks: tuple[str, ...] = Field(("movie_reviews",), min_length=1)
-    """Aliases (see `dimscope list tasks`), glue/<name>, or files."""
     seeds: tuple[NonNegativeInt, ...] = Field((1, 2, 3, 4), min_length=1)
     """Every model is fine-tuned once per seed."""
-    device: str = "auto"
-    """cpu, cuda, or auto: the GPU if there is one."""
     finetune: FullFineTuning = FullFineTuning()
     """How the models are fine-tuned."""
     outliers: OutlierDimensions = OutlierDimensions()
@@ -122,9 +108,10 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
     def reproduce(self, out: Path) -> None:
         """Run every method on every bench, pool over seeds, write summary, tables and page."""
         started = time.monotonic()
-        cells = [Cell(self._benches(model, task, out)) for task in self.tasks for model in self.models]
-        _require_distinct(cells)
-        self._say_cost(cells)
+        cells = [Cell(self.benches(model, task, self.seeds, out)) for task in self.tasks for model in self.models]
+        require_distinct(bench for cell in cells for bench in cell.benches)
+        first = cells[0].benches[0]
+        say_cost(total([self._cost(cell) for cell in cells]), first, self.finetune.resolved(first).precision)
         with work("the whole study", sum(len(cell.benches) for cell in cells) * RUNS_PER_BENCH) as done:
             for cell in cells:
                 for bench in cell.benches:
@@ -132,9 +119,7 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
                         cell.results.append(result)
                         done(1)
         if is_main():
-            pooled = self._pooled(cells)
-            stamped = replace(pooled, provenance=provenance(time.monotonic() - started))
-            Store(out).save_run(KEY, self._key(), stamped)
+            self.keep(out, self._pooled(cells), time.monotonic() - started)
             self.report(out)
         wait_for_all()
 
@@ -144,7 +129,7 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
         Raises:
             UserError: the study has not been finished.
         """
-        _write(out, self._stored(out))
+        _write(out, self.kept(out))
 
     @classmethod
     def join(cls, studies: Mapping[Path, Self], out: Path) -> None:
@@ -160,27 +145,9 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
                 "wanted studies that tell outlier dimensions by one rule, got different settings of --outliers: "
                 "sets of different rules cannot be compared; report them apart"
             )
-        whole = joined({str(folder): study._stored(folder) for folder, study in studies.items()})
+        whole = joined({str(folder): study.kept(folder) for folder, study in studies.items()})
         across, rates = _persistence(whole.arrays, models_and_tasks(whole), first.seeds[0])
         _write(out, replace(whole, numbers=[*whole.numbers, *across], arrays={**whole.arrays, **rates}))
-
-    def _stored(self, out: Path) -> Result:
-        pooled = Store(out).load_run(KEY, self._key())
-        if pooled is None:
-            raise UserError(f"the study in {out} is not finished: run `dimscope reproduce` with the same words again")
-        return pooled
-
-    def _benches(self, model: str, task: str, out: Path) -> list[Bench]:
-        options = {name: getattr(self, name) for name in TaskOptions.model_fields}
-        loaded = load_task(task, TaskOptions(**options))
-        shared: dict[str, Any] = {"device": self.device, "out": out, "max_length": self.max_length}
-        return [Bench(model, loaded, seed=seed, **shared) for seed in self.seeds]
-
-    def _say_cost(self, cells: Sequence[Cell]) -> None:
-        cost = total([self._cost(cell) for cell in cells])
-        bench = cells[0].benches[0]
-        trained_in = getattr(torch, self.finetune.resolved(bench).precision)
-        say(in_words(cost, cost.seconds(speed(bench.device, trained_in), speed(bench.device, torch.float32))))
 
     def _cost(self, cell: Cell) -> Cost:
         """What training, states and logits, and ablation after every layer will take, roughly."""
@@ -224,9 +191,6 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
             numbers=[*numbers, *over_seeds(numbers), *across],
             arrays={**arrays, **rates},
             notes=list(dict.fromkeys(notes)),
-            method=KEY,
-            sources=self.sources,
-            settings=self.model_dump(mode="json"),
             bench={"benches": [dict(bench.spec) for cell in cells for bench in cell.benches]},
         )
 
@@ -259,9 +223,6 @@ class OutlierDimensionsStudy(TaskOptions, Recipe):
         statistics = as_array(values[0]).ticks["statistic"]
         return Array(values, ("weights", "statistic", "dim"), ticks={"weights": WEIGHTS, "statistic": statistics})
 
-    def _key(self) -> str:
-        return digest({"settings": self.model_dump(mode="json"), "result_version": RESULT_VERSION})
-
 
 def _persistence(
     arrays: Mapping[str, Array], places: Sequence[tuple[str, str]], seed: int
@@ -278,16 +239,6 @@ def _persistence(
             numbers += [replace(number, where=where) for number in across]
             found[f"{model}/{weights}/persistence_rate"] = rates
     return numbers, found
-
-
-def _require_distinct(cells: Sequence[Cell]) -> None:
-    """Refuse benches whose numbers would stand at one place."""
-    names = [f"{cell.name}, seed {bench.seed}" for cell in cells for bench in cell.benches]
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise UserError(
-            f"{repeated[0]} would be there twice: name every model, task and seed once, and give files different names"
-        )
 
 
 def _write(out: Path, pooled: Result) -> None:

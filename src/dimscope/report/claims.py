@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from dimscope.core.result import Number, Result
 from dimscope.report.tables import cell
+from dimscope.report.verdict import FAILS, HOLDS, UNTOLD, Verdict
 
-HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
 CONTROLS = {
     "majority class": "the",
     "permuted labels": "the",
@@ -24,15 +24,6 @@ CONTROLS = {
 }
 """With its article, what knows nothing of ρ: where one of them does as well, ρ is nothing particular."""
 _LEVEL = 0.05
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a claim holds here, and the numbers that say so, as a clause without its full stop."""
-
-    claim: str
-    told: str
-    clause: str
 
 
 def verdicts(result: Result, model: str, task: str) -> list[Verdict]:

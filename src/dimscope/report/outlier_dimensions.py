@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-import pandas as pd
 
 from dimscope.core.result import Number, Result
 from dimscope.report import claims
 from dimscope.report import outlier_sections as sections
-from dimscope.report.page import Page, Table
+from dimscope.report.page import Page
+from dimscope.report.verdict import verdict_table
 
 
 def page(result: Result) -> Page:
@@ -24,7 +22,7 @@ def page(result: Result) -> Page:
         title="Outlier dimensions",
         question=_QUESTION,
         introduction=[text.format(factor=result.settings["outliers"]["factor"]) for text in _INTRODUCTION],
-        verdicts=_verdicts(judged),
+        verdicts=verdict_table(judged),
         answers={f"{model} on {task}": claims.sentences(told) for (model, task), told in judged.items()},
         sections=[
             sections.one_dimension(result, cells),
@@ -98,11 +96,3 @@ _BOUNDS = {
     "accuracy$|_fraction$|_p_value$|jaccard_score$": (0.0, 1.0),
     "^num_|_ratio$": (0.0, math.inf),
 }
-
-
-def _verdicts(judged: Mapping[sections.Cell, Sequence[claims.Verdict]]) -> Table:
-    rows = [
-        {"model": model, "task": task, **{each.claim: each.told for each in told}}
-        for (model, task), told in judged.items()
-    ]
-    return Table("verdicts", pd.DataFrame(rows), "Which claims hold here.")
