@@ -41,8 +41,9 @@ def test_everything_of_the_design_is_written(study):
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["schema"], summary["recipe"]) == (1, "outlier_dimensions")
     assert {number["where"]["model"] for number in summary["numbers"]} == {"tiny/bert", "tiny/gpt2"}
-    # One training, three measures before and after it, persistence and ablation; per model and seed; and the pooled one.
-    assert len(list((out / "runs").iterdir())) == 4 * 9 + 1
+    # One training, three measures before and after it, persistence, ablation, editing and writers; per model and seed;
+    # and the pooled one.
+    assert len(list((out / "runs").iterdir())) == 4 * 11 + 1
 
 
 def test_averages_are_those_of_the_runs(study):

@@ -117,7 +117,26 @@ def _of_seed(told: Mapping[str, float], place: dict[str, Any], width: float, rul
             for fill in ("none",) if ablated == "nothing" else ("mean", "resample", "zero"):
                 ablation = {**tuned, "place": where, "ablated": ablated, "fill": fill}
                 numbers.append(Number(name="accuracy", value=0.8, interval=(0.7, 0.9), where=ablation))
-    return numbers
+    return [*numbers, *_about_principal(tuned)]
+
+
+def _about_principal(tuned: dict[str, Any]) -> list[Number]:
+    """What moving ρ does, and which kinds of parts write it."""
+    moved = [
+        Number(name="turned_fraction", value=abs(dose) * slope, where={**tuned, "direction": direction, "dose": dose})
+        for direction, slope in (("principal", 0.1), ("random", 0.01))
+        for dose in (-4.0, 0.0, 4.0)
+    ]
+    written = [
+        Number(name=name, value=share, where={**tuned, "part": part})
+        for part, share in (("heads", 0.7), ("mlp", 0.3))
+        for name in ("variance_sum", "class_sum")
+    ]
+    largest = [
+        Number(name="largest_share", value=share, where={**tuned, "dimension": of})
+        for of, share in (("chosen", 0.6), ("others", 0.2))
+    ]
+    return [*moved, *written, *largest]
 
 
 def _of_given_width(averages: list[Number], width: float) -> list[Number]:
@@ -144,6 +163,8 @@ def _arrays(told: Mapping[str, Any], seeds: tuple[int, ...], rules: tuple[str, .
         "is_outlier": Array(is_outlier, ("weights", "seed", "dim"), ticks=ticks),
         "accuracy": Array(by_rule, ("weights", "rule", "dim"), ticks={"weights": WEIGHTS, "rule": list(rules)}),
         "profile": Array(profile, ("weights", "statistic", "dim"), ticks={"weights": WEIGHTS}),
+        "heads_variance_share": Array(np.array([[0.1, 0.0], [0.6, 0.0]]), ("layer", "head")),
+        "mlp_variance_share": Array(np.array([-0.1, 0.4]), ("layer",)),
     }
 
 

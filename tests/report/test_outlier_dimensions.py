@@ -30,7 +30,7 @@ def test_every_study_has_a_whole_page(made_up, name):
         1,
         *[len(cells)] * 3,
         len({model for model, _ in cells}),
-        len(cells),
+        *[len(cells)] * 3,
     ]
     assert all(section.reading for section in written.sections)
     text = to_markdown_page(written)

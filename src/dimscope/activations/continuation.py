@@ -3,7 +3,8 @@
 A patch at block L leaves all before block L as it was, and in a decoder all tokens before the first one that differs.
 Both are computed once and kept: the inputs of every block, and the keys and values of the tokens before. Each pass then
 runs blocks L, L + 1, … alone, for as many copies of the batch as there are patches, and gives only those logits that
-are read. The model itself is not touched: what runs is a copy of its outer modules that shares all weights.
+are read. The model itself is not touched: what runs is a copy of its modules, with the weights of its blocks laid out
+for the processor.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.models.blocks import blocks
 from dimscope.models.classify import classify
 from dimscope.models.load import Network
+from dimscope.models.packed import with_packed_maps
 from dimscope.models.pooling import pooled_token, position_ids
 
 Values = Float[Tensor, "batch tokens dims"]
@@ -51,7 +53,7 @@ class Continuation:
     def __init__(
         self, network: Network, batch: Mapping[str, Tensor], start: int = 0, sites: tuple[str, ...] = ()
     ) -> None:
-        self.network = network
+        self.network = replace(network, model=with_packed_maps(network.model))
         self._batch = {name: values.to(network.device) for name, values in batch.items()}
         if int(pooled_token(self._batch["attention_mask"], "first").max()):
             raise UserError("wanted a batch that is padded on the right, came one with padding on the left: turn it")
@@ -199,11 +201,12 @@ def both(network: Network, pairs: PromptPairs, parts: Sequence[str]) -> tuple[Co
     """
     sites = tuple(f"layers.{layer}.{part}" for layer in range(network.num_layers) for part in parts)
     mask, start = torch.from_numpy(pairs.mask), int(pairs.first_difference.min())
-    prompts, counterfactuals = (
-        Continuation(network, {"input_ids": torch.from_numpy(ids), "attention_mask": mask}, start, sites)
-        for ids in (pairs.ids, pairs.counterfactual_ids)
+    ids, others = (
+        {"input_ids": torch.from_numpy(each), "attention_mask": mask} for each in (pairs.ids, pairs.counterfactual_ids)
     )
-    return prompts, counterfactuals
+    prompts = Continuation(network, ids, start, sites)
+    # The first one's network: its weights are laid out already.
+    return prompts, Continuation(prompts.network, others, start, sites)
 
 
 def _num_outputs(network: Network, batch: Mapping[str, Tensor]) -> int:

@@ -22,6 +22,7 @@ from torch import Tensor
 from dimscope.activations.continuation import Continuation, Values
 from dimscope.activations.hooks import AtSite
 from dimscope.core.errors import UserError
+from dimscope.models.packed import packed_bytes
 
 TOKENS_PER_PASS = 4096
 
@@ -104,11 +105,14 @@ def copies_at_once(base: Continuation) -> int:
 
 
 def bytes_at_once(base: Continuation) -> int:
-    """Give roughly the memory of one pass: the stream, attention's and the MLP's values of all its tokens, float32."""
+    """Give roughly the memory of one pass: the stream, attention's and the MLP's values of all its tokens, float32.
+
+    The weights that are laid out for it count too.
+    """
     config = base.network.model.config
     inner = getattr(config, "intermediate_size", None) or 4 * base.network.hidden_size
     num_tokens = min(copies_at_once(base), base.network.num_layers) * base.num_sentences * base.num_tokens
-    return 4 * num_tokens * (8 * base.network.hidden_size + 3 * inner)
+    return 4 * num_tokens * (8 * base.network.hidden_size + 3 * inner) + packed_bytes(base.network.model)
 
 
 def patched(

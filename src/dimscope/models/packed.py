@@ -6,10 +6,14 @@ than those of plain tensors. Where torch is built without oneDNN, the product is
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from transformers import PreTrainedModel
 
 
 class PackedMaps:
@@ -37,6 +41,55 @@ class PackedMaps:
         if weight.is_mkldnn:
             return torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")
         return linear(values, weight, bias)
+
+
+def with_packed_maps(model: PreTrainedModel) -> Any:
+    """Give a model that shares everything with this one, hooks too, but multiplies by weights that are laid out.
+
+    Those are a copy of the weights of its blocks (`packed_bytes` tells how much), which does not see later changes.
+    Maps that are not float32 on a processor, or stand for something else already, are as they were.
+    """
+    shadows: dict[nn.Module, nn.Module] = {}
+    inside = set(model.base_model.modules())
+
+    def shadow(module: nn.Module) -> nn.Module:
+        # A module that stands at several places stays one.
+        if module not in shadows:
+            shadows[module] = copy(module)
+            if module in inside and _can_be_packed(module):
+                shadows[module].forward = _Product(module)
+            shadows[module]._modules = {name: part and shadow(part) for name, part in module._modules.items()}
+        return shadows[module]
+
+    return shadow(model)
+
+
+class _Product:
+    """What a linear map gives, by its weight laid out."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        self._weight, self._bias = _packed(linear.weight.detach()), linear.bias
+        self.num_bytes = linear.weight.nbytes
+
+    def __call__(self, values: Float[Tensor, "*batch dims"]) -> Float[Tensor, "*batch outputs"]:
+        return torch.ops.mkldnn._linear_pointwise(values, self._weight, self._bias, "none", [], "")
+
+
+def packed_bytes(model: nn.Module) -> int:
+    """Give the memory of the weights that were laid out."""
+    products = [vars(module).get("forward") for module in model.modules()]
+    return sum(each.num_bytes for each in products if isinstance(each, _Product))
+
+
+def _can_be_packed(module: nn.Module) -> bool:
+    if (
+        type(module) is not nn.Linear
+        or "forward" in vars(module)
+        or module.weight.device.type != "cpu"
+        or module.weight.dtype != torch.float32
+    ):
+        return False
+    return torch.backends.mkldnn.is_available()
 
 
 def _packed(weight: Tensor) -> Tensor:

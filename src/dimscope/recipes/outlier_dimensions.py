@@ -24,6 +24,8 @@ from dimscope.core.progress import say, work
 from dimscope.core.result import Array, Number, Result
 from dimscope.methods.finetune.full import FullFineTuning
 from dimscope.methods.intervene.ablate_dimensions import AblateDimensions
+from dimscope.methods.intervene.steer import Steer
+from dimscope.methods.locate.dimension_writers import DimensionWriters
 from dimscope.methods.measure.activation_profile import ActivationProfile, as_array, profile
 from dimscope.methods.measure.one_dimension import OneDimension
 from dimscope.methods.measure.outlier_dimensions import OutlierDimensions
@@ -37,10 +39,10 @@ from dimscope.running import run
 from dimscope.scoring.cost import FORWARD, TRAINING, Cost, num_tokens, total
 from dimscope.scoring.over_seeds import over_seeds
 from dimscope.store.index import write_summary
-from dimscope.study import Study, require_distinct, say_cost
+from dimscope.study import Study, attempted, require_distinct, say_cost
 from dimscope.training.processes import wait_for_all
 
-RUNS_PER_BENCH = 9  # one training, three measures before and after it, persistence, ablation
+RUNS_PER_BENCH = 11  # one training, three measures before and after it, persistence, ablation, editing, writers
 WEIGHTS = ("pretrained", "fine-tuned")
 
 
@@ -104,6 +106,10 @@ class OutlierDimensionsStudy(Study):
     """How the activation diagrams are drawn up."""
     ablation: AblateDimensions = AblateDimensions()
     """How dimensions are taken out."""
+    editing: Steer = Steer(direction="principal")
+    """How the principal dimension is moved."""
+    writers: DimensionWriters = DimensionWriters()
+    """How it is taken apart into what heads and MLPs write."""
 
     def reproduce(self, out: Path) -> None:
         """Run every method on every bench, pool over seeds, write summary, tables and page."""
@@ -178,6 +184,8 @@ class OutlierDimensionsStudy(Study):
             yield from (run(method, each) for method in measures)
         yield run(self.persistence, tuned)
         yield run(self.ablation, tuned)
+        yield run(self.editing, tuned)
+        yield attempted("where ρ is written", lambda: run(self.writers, tuned)).result
         # One network in memory at a time, however many seeds there are.
         bench.release()
 
@@ -188,7 +196,8 @@ class OutlierDimensionsStudy(Study):
         across, rates = _persistence(arrays, [cell.place for cell in cells], self.seeds[0])
         notes = [note for cell in cells for note in cell.notes()]
         return Result(
-            numbers=[*numbers, *over_seeds(numbers), *across],
+            # What is told by rank is of another part under every seed.
+            numbers=[*numbers, *over_seeds(each for each in numbers if "rank" not in each.where), *across],
             arrays={**arrays, **rates},
             notes=list(dict.fromkeys(notes)),
             bench={"benches": [dict(bench.spec) for cell in cells for bench in cell.benches]},
@@ -207,9 +216,20 @@ class OutlierDimensionsStudy(Study):
         averaged = {
             "accuracy": Array(accuracy, ("weights", "rule", "dim"), ticks={**ticks, "rule": rules}),
             "profile": self._profiles(cell),
+            **self._writers_shares(cell),
         }
         arrays = {name: Array(values, ("weights", "seed", "dim"), ticks=seeds) for name, values in by_seed.items()}
         return {f"{cell.name}/{name}": array for name, array in {**arrays, **averaged}.items()}
+
+    def _writers_shares(self, cell: Cell) -> dict[str, Array]:
+        """The shares of heads and MLPs in ρ's variance, averaged over seeds; none if a seed's could not be told."""
+        told = [result.arrays for result in cell.results if result.method == DimensionWriters.name()]
+        if len(told) < len(cell.benches):
+            return {}
+        axes = {"heads_variance_share": ("layer", "head"), "mlp_variance_share": ("layer",)}
+        return {
+            name: Array(np.mean([arrays[name].values for arrays in told], axis=0), each) for name, each in axes.items()
+        }
 
     def _profiles(self, cell: Cell) -> Array:
         """The activation diagrams of the states averaged over seeds, sentence by sentence."""

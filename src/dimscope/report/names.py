@@ -50,6 +50,12 @@ NAMES = {
     "one_dimension": "one-dimensional classifiers",
     "profile": "activation diagrams",
     "ablation": "ablations",
+    "editing": "editing ρ",
+    "writers": "where ρ is written",
+    "variance_sum": "share of the variance",
+    "class_sum": "share of what tells the classes apart",
+    "largest_share": "largest share",
+    "turned_fraction": "decisions flipped",
     "num_cores": "processor cores",
     "seconds": "time (seconds)",
 }
