@@ -26,7 +26,7 @@ def charts(**arrays):
 def test_layers_and_heads_are_a_map_with_the_last_layer_on_top():
     values = RNG.normal(size=(3, 2))
     (chart,) = charts(share=Array(values, ("layer", "head"))).values()
-    assert chart.data["value"].tolist() == values[::-1].T.ravel().tolist()
+    assert chart.data["share"].tolist() == values[::-1].T.ravel().tolist()
     assert chart.data["layer"].tolist() == ["2", "1", "0"] * 2
     assert "sort" in str(to_spec(chart))
 
@@ -48,7 +48,7 @@ def test_an_array_of_three_axes_is_a_map_for_each_place_of_the_first():
     values = RNG.normal(size=(2, 3, 4))
     found = charts(share=Array(values, ("metric", "layer", "token"), ticks={"metric": ["rank", "loss"]}))
     assert list(found) == ["1-locate-x-share-0", "1-locate-x-share-1"]
-    assert found["1-locate-x-share-1"].data["value"].tolist() == values[1, ::-1].T.ravel().tolist()
+    assert found["1-locate-x-share-1"].data["share"].tolist() == values[1, ::-1].T.ravel().tolist()
     assert "loss" in str(to_spec(found["1-locate-x-share-1"])["title"])
 
 

@@ -85,7 +85,7 @@ def _figures(name: str, key: str, array: Array) -> Iterator[Figure]:
 
 
 def _chart(title: str, array: Array) -> Chart | None:
-    measure = array.unit or "value"
+    measure = array.unit or title.split(":")[0]
     if array.axes == ("layer",):
         points = _points(array.values[None], range(len(array.values)), [title], "layer")
         return by_layer(points, measure=measure, title=title)
