@@ -6,6 +6,7 @@ the share that was kept is told with its interval.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,20 @@ class Answered:
     among_options: Bool[np.ndarray, " pairs"]
     logit_difference: Float32[np.ndarray, " pairs"]
 
+    @classmethod
+    def empty(cls, num_pairs: int) -> Answered:
+        """Give room for the answers of so many pairs."""
+        return cls(*(np.empty(num_pairs, dtype) for dtype in (bool, bool, np.float32)))
+
+    def fill(
+        self, indices: Int[np.ndarray, " batch"], logits: Float[Tensor, "batch outputs"], pairs: PromptPairs
+    ) -> None:
+        """Look at what is on top of the logits of the pairs at these places."""
+        asked = logits, pairs.options, pairs.is_right
+        self.among_outputs[indices] = right_among_outputs(*asked).cpu()
+        self.among_options[indices] = right_among_options(*asked).cpu()
+        self.logit_difference[indices] = logit_difference(logits, pairs.answers, pairs.others).cpu()
+
     def is_right(self, among: Among) -> Bool[np.ndarray, " pairs"]:
         """Tell which prompts are right among all 'outputs' or among the 'options'."""
         return self.among_outputs if among == "outputs" else self.among_options
@@ -63,20 +78,27 @@ def known(network: Network, pairs: PromptPairs, among: Among = "outputs") -> tup
 @torch.inference_mode()
 def answer(network: Network, pairs: PromptPairs) -> Answered:
     """Run the prompts of all pairs (not their counterfactuals: take `pairs.swapped()`) and look at what is on top."""
-    answered = Answered(*(np.empty(len(pairs), dtype) for dtype in (bool, bool, np.float32)))
-    lengths = pairs.mask.sum(axis=1)
+    answered = Answered.empty(len(pairs))
     with work("prompts", len(pairs)) as done:
-        for indices in token_batches(lengths, _TOKENS_PER_BATCH):
-            chosen = pairs.at(indices)
-            shown = slice(lengths[indices].max())
-            batch = {"input_ids": chosen.ids[:, shown], "attention_mask": chosen.mask[:, shown]}
-            logits = classify(network, {name: torch.from_numpy(values) for name, values in batch.items()}).float()
-            asked = logits, chosen.options, chosen.is_right
-            answered.among_outputs[indices] = right_among_outputs(*asked).cpu()
-            answered.among_options[indices] = right_among_options(*asked).cpu()
-            answered.logit_difference[indices] = logit_difference(logits, chosen.answers, chosen.others).cpu()
+        for indices, chosen, batch in prompt_batches(pairs):
+            answered.fill(indices, classify(network, batch).float(), chosen)
             done(len(indices))
     return answered
+
+
+def prompt_batches(pairs: PromptPairs) -> Iterator[tuple[Int[np.ndarray, " batch"], PromptPairs, dict[str, Tensor]]]:
+    """Give the prompts in batches of similar length: which pairs they are, these pairs, and what the model takes."""
+    lengths = pairs.mask.sum(axis=1)
+    for indices in token_batches(lengths, _TOKENS_PER_BATCH):
+        chosen, shown = pairs.at(indices), slice(lengths[indices].max())
+        yield (
+            indices,
+            chosen,
+            {
+                "input_ids": torch.from_numpy(chosen.ids[:, shown]),
+                "attention_mask": torch.from_numpy(chosen.mask[:, shown]),
+            },
+        )
 
 
 def right_among_options(

@@ -71,6 +71,14 @@ def test_holding_mlps_that_write_nothing_changes_nothing(bench):
     np.testing.assert_allclose(shares(bench), shares(bench, mlps="held"), atol=1e-6)
 
 
+def test_named_senders_alone_have_the_scores_they_have_among_all(bench):
+    for receivers in (("logits",), ("1.1.v",)):
+        everyone, few = shares(bench, receivers=receivers), shares(bench, receivers=receivers, senders=("1.3", "0.1"))
+        assert (~np.isnan(few)).sum() == 2
+        for head in (FIRST, SECOND):
+            assert few[head] == pytest.approx(everyone[head], abs=1e-6)
+
+
 def test_what_is_asked_wrongly_is_refused(bench, tiny_folder):
     with pytest.raises(ValidationError, match="wanted 'logits' alone"):
         PathPatching(receivers=("logits", "1.0.q"))
@@ -80,6 +88,10 @@ def test_what_is_asked_wrongly_is_refused(bench, tiny_folder):
         shares(bench, receivers=("1.3.v",))
     with pytest.raises(UserError, match="layers are 0 to 1"):
         shares(bench, receivers=("2.mlp",))
+    with pytest.raises(UserError, match=r"no head 1\.4: layers are 0 to 1"):
+        shares(bench, senders=("1.4",))
+    with pytest.raises(ValidationError, match="wanted different heads"):
+        PathPatching(senders=("1.0", "1.0"))
     with pytest.raises(UnknownName, match="token"):
         shares(bench, receivers=("1.0.q",), token="subject")
     encoder = SimpleNamespace(network=load(str(tiny_folder("bert"))), pairs=bench.pairs)

@@ -29,6 +29,7 @@ from dimscope.scoring.metrics import bound
 from dimscope.scoring.patching import numbers_of, shares
 
 _RECEIVER = re.compile(r"(\d+)\.(?:(\d+)\.([qkv])|mlp)")
+_SENDER = re.compile(r"(\d+)\.(\d+)")
 
 
 class PathPatching(Method):
@@ -41,6 +42,8 @@ class PathPatching(Method):
 
     receivers: tuple[str, ...] = ("logits",)
     """Where the paths end: logits, or layer.head.q (k, v; of grouped heads the group's number) and layer.mlp."""
+    senders: tuple[str, ...] = ()
+    """Heads that send, such as 17.4; none named: every head of the model."""
     token: str = "all"
     """The named token at which receivers other than logits take what is sent, such as end; all of them."""
     mlps: Literal["free", "held"] = "free"
@@ -59,12 +62,19 @@ class PathPatching(Method):
             return receivers
         raise ValueError(f"wanted 'logits' alone, or receivers such as '17.4.q' and '20.mlp', got {receivers}")
 
+    @field_validator("senders")
+    @classmethod
+    def _are_heads(cls, senders: tuple[str, ...]) -> tuple[str, ...]:
+        if all(map(_SENDER.fullmatch, senders)) and len(set(senders)) == len(senders):
+            return senders
+        raise ValueError(f"wanted different heads such as '17.4', got {senders}")
+
     def run(self, bench: Bench) -> Result:
-        """Follow the paths of every head.
+        """Follow the paths of every sender.
 
         Raises:
             UnknownName: the prompts have no such token.
-            UserError: the model has none of the prompts right, is no decoder, or has no such receiver.
+            UserError: the model has none of the prompts right, is no decoder, or has no such sender or receiver.
         """
         network: Network = bench.network
         if not network.is_decoder:
@@ -77,7 +87,7 @@ class PathPatching(Method):
             raise UnknownName("token", self.token, ["all", *pairs.places])
         prompts, counterfactuals = both(network, pairs, ["attn.heads", "mlp.out"])
         reading = Reading(*bound(self.metric, pairs.answers, pairs.others))
-        senders = [(layer, head) for layer in range(network.num_layers) for head in range(network.num_heads)]
+        senders = self._senders(network)
         say(f"{len(pairs)} pairs, each pass about {bytes_at_once(prompts) / 2**20:.0f} MiB")
         through = self.mlps == "free"
         with work("senders", len(senders)) as done:
@@ -88,6 +98,8 @@ class PathPatching(Method):
                 found = paths_to_logits(prompts, counterfactuals, senders, reading, through, done)
         ends = [reading.of_unchanged(each).cpu().numpy() for each in (prompts, counterfactuals)]
         scores = shares(found.cpu().numpy(), *ends)
+        of_heads = np.full((network.num_layers, network.num_heads), np.nan)
+        of_heads[tuple(np.transpose(senders))] = scores.mean(axis=1)
         path = " ".join(self.receivers)
         places: list[dict[str, str | int]] = [{"path": path, "layer": layer, "head": head} for layer, head in senders]
         means = [
@@ -96,9 +108,20 @@ class PathPatching(Method):
         ]
         return Result(
             numbers=[*([share_known] if share_known else []), *numbers_of(scores, places, self.num_shown), *means],
-            arrays={"share": Array(np.reshape(scores.mean(axis=1), (network.num_layers, -1)), ("layer", "head"))},
+            arrays={"share": Array(of_heads, ("layer", "head"))},
             notes=pairs.notes,
         )
+
+    def _senders(self, network: Network) -> list[tuple[int, int]]:
+        heads = [(layer, head) for layer in range(network.num_layers) for head in range(network.num_heads)]
+        named = [(int(layer), int(head)) for layer, head in (name.split(".") for name in self.senders)]
+        for head in named:
+            if head not in heads:
+                raise UserError(
+                    f"no head {head[0]}.{head[1]}: layers are 0 to {network.num_layers - 1}, heads 0 to "
+                    f"{network.num_heads - 1}"
+                )
+        return named or heads
 
     def _receiver(self, name: str, network: Network) -> Receiver:
         layer, head, part = _parts(name)

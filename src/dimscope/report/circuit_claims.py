@@ -1,0 +1,219 @@
+"""Whether the claims about reused circuits hold for one model, told from the numbers of a study.
+
+The claims are those of Merullo, Eickhoff & Pavlick 2024 (2310.08744): two tasks share most of their heads, other tasks
+share fewer, forcing the first task's heads repairs the second task, and the mover heads then look away from the wrong
+answers. That the model does both tasks is what they need to mean anything. What counts as holding is ours: a task is
+done if its accuracy among the options is 10 points above chance, heads are reused if chance is beaten at p < 0.05 both
+among all heads and within layers, an interval lies above 0 and a number above that of random heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dimscope.core.result import Number, Result
+from dimscope.report.intrinsic_claims import part
+from dimscope.report.tables import cell
+from dimscope.report.verdict import FAILS, HOLDS, UNMEASURED, UNTOLD, Verdict
+
+MARGIN = 0.1
+"""So far above chance a task is done."""
+PERCENT = 2
+"""The top heads that the published overlap is of."""
+NOTHING_LEFT = 0.95
+"""An accuracy from which on there is nothing to repair."""
+_LEVEL = 0.05
+_PUBLISHED: Mapping[str, str | int] = {"stage": "all", "percent": PERCENT}
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The task whose circuit is known, the one that is said to reuse it, and others."""
+
+    known: str
+    reusing: str
+    others: Sequence[str] = ()
+
+
+def verdicts(result: Result, model: str, tasks: Tasks) -> list[Verdict]:
+    """Judge the five claims, in the order in which they are told."""
+    accuracy, overlap, forced = (part(result, name, model=model) for name in ("accuracy", "overlap", "intervention"))
+    lacking = [short(task) for task in (tasks.known, tasks.reusing) if not does(accuracy, task)]
+    return [
+        _does_both(accuracy, tasks),
+        _reuses(overlap, tasks, lacking),
+        _reuses_more(overlap, accuracy, tasks, lacking),
+        _repairs(forced, tasks, lacking),
+        _looks_away(forced, result.settings["force"]["toward"], tasks, lacking),
+    ]
+
+
+def sentences(judged: Sequence[Verdict]) -> list[str]:
+    """Tell each verdict in a sentence."""
+    return [f"{each.clause}." for each in judged]
+
+
+def short(task: str) -> str:
+    """Give a set of prompts in a reader's words.
+
+    >>> short("prompts/colored_objects")
+    'colored objects'
+    """
+    return task.removeprefix("prompts/").replace("_", " ")
+
+
+def does(accuracy: Result, task: str) -> bool:
+    """Tell whether a task is done, so that its circuit is one."""
+    right = find(accuracy, "accuracy", task=task, text="prompt", among="options")
+    return right is not None and right.value >= _chance(accuracy, task) + MARGIN
+
+
+def find(result: Result, name: str, **where: str | int) -> Number | None:
+    """Give the one number of that name at that place, if it was measured."""
+    wanted = where.items()
+    return next((each for each in result.numbers if each.name == name and wanted <= dict(each.where).items()), None)
+
+
+def _chance(accuracy: Result, task: str) -> float:
+    return accuracy.value("chance_accuracy", task=task, text="prompt", among="options")
+
+
+def _does_both(accuracy: Result, tasks: Tasks) -> Verdict:
+    claim, told = "Does both tasks", []
+    for task in (tasks.known, tasks.reusing):
+        if find(accuracy, "accuracy", task=task) is None:
+            return Verdict(claim, UNMEASURED, f"{short(task).capitalize()}: not measured")
+        outputs, options = (
+            _told(accuracy.number("accuracy", task=task, text="prompt", among=among))
+            for among in ("outputs", "options")
+        )
+        not_done = "" if does(accuracy, task) else ", so the task is not done"
+        told.append(
+            f"of {short(task)} {options} are right among the options, where chance gives "
+            f"{cell(_chance(accuracy, task))} ({outputs} among the whole vocabulary){not_done}"
+        )
+    holds = does(accuracy, tasks.known) and does(accuracy, tasks.reusing)
+    said = "; ".join(told)
+    return Verdict(claim, HOLDS if holds else FAILS, said[0].upper() + said[1:])
+
+
+def _reuses(overlap: Result, tasks: Tasks, lacking: Sequence[str]) -> Verdict:
+    claim = "Heads are reused"
+    shared = find(overlap, "num_shared_heads", task=tasks.reusing, **_PUBLISHED)
+    if shared is None:
+        return Verdict(claim, UNMEASURED, "Shared heads: not measured")
+
+    def value(name: str) -> float:
+        return overlap.value(name, task=tasks.reusing, **_PUBLISHED)
+
+    clause = (
+        f"Of the top {PERCENT} % of the heads of every stage, {value('num_top_heads'):.0f} in all, the two circuits "
+        f"share {shared.value:.0f}, where chance gives {cell(value('shared_by_chance'))} "
+        f"(p = {cell(value('shared_p_value'))}), and {cell(value('shared_by_chance_within_layers'))} if each layer "
+        f"keeps its number (p = {cell(value('shared_p_value_within_layers'))})"
+    )
+    if lacking:
+        return Verdict(claim, UNTOLD, f"{clause}; as it does not do {_listed(lacking)}, that tells of no circuit")
+    if value("shared_p_value") >= _LEVEL:
+        return Verdict(claim, FAILS, f"{clause}: no more than chance, so the claim does not hold here")
+    if value("shared_p_value_within_layers") >= _LEVEL:
+        return Verdict(claim, UNTOLD, f"{clause}: that may be a matter of layers alone, so the claim cannot be told")
+    return Verdict(claim, HOLDS, f"{clause}: more than chance, so the claim holds here")
+
+
+def _reuses_more(overlap: Result, accuracy: Result, tasks: Tasks, lacking: Sequence[str]) -> Verdict:
+    claim, name = "More than of other tasks", "num_shared_heads"
+    own = find(overlap, name, task=tasks.reusing, **_PUBLISHED)
+    others = {
+        task: number
+        for task in tasks.others
+        if does(accuracy, task) and (number := find(overlap, name, task=task, **_PUBLISHED)) is not None
+    }
+    if own is None or not others:
+        return Verdict(claim, UNMEASURED, "Heads shared with other tasks that the model does: not measured")
+    each = _listed([f"{number.value:.0f} with {short(task)}" for task, number in others.items()])
+    clause = f"The first circuit shares {own.value:.0f} heads with {short(tasks.reusing)} and {each}"
+    if lacking:
+        return Verdict(claim, UNTOLD, f"{clause}; as it does not do {_listed(lacking)}, these cannot be compared")
+    most = max(number.value for number in others.values())
+    if own.value == most:
+        return Verdict(claim, UNTOLD, f"{clause}: as many, so the claim cannot be told")
+    if own.value < most:
+        return Verdict(claim, FAILS, f"{clause}: no more, so the claim does not hold here")
+    return Verdict(claim, HOLDS, f"{clause}: more, so the claim holds here")
+
+
+def _repairs(forced: Result, tasks: Tasks, lacking: Sequence[str]) -> Verdict:
+    """Judge by the whole vocabulary, as was published."""
+    claim, of_all = "Forcing repairs the second task", part(forced, "intervention", choice="all")
+    change = find(of_all, "accuracy_change", forced="chosen heads", among="outputs")
+    if change is None:
+        return Verdict(claim, UNMEASURED, "Forced attention: not measured")
+    (before, after, random), options = (_accuracies(of_all, among) for among in ("outputs", "options"))
+    clause = (
+        f"With {of_all.number('num_forced_heads').where['heads']} forced to look at the wrong answers, {_told(after)} "
+        f"of {short(tasks.reusing)} are right among the whole vocabulary, before {_told(before)} (change "
+        f"{_told(change)}), with random heads of the same layers {_told(random)}; "
+        f"{cell(of_all.value('newly_wrong_fraction', among='outputs'))} were right and are wrong now; among the "
+        f"options {_told(options[1])}, before {_told(options[0])}, with random heads {_told(options[2])}"
+    )
+    if short(tasks.known) in lacking:
+        why = f"as it does not do {short(tasks.known)}, these heads are of no circuit"
+        return Verdict(claim, UNTOLD, f"{clause}; {why}")
+    if before.value >= NOTHING_LEFT:
+        return Verdict(claim, UNTOLD, f"{clause}: there was nothing to repair")
+    if _high(change) <= 0 or (_low(change) > 0 and after.value <= _high(random)):
+        why = "random heads do as much" if _low(change) > 0 else "it does not rise"
+        return Verdict(claim, FAILS, f"{clause}: {why}, so the claim does not hold here")
+    if _low(change) <= 0:
+        return Verdict(claim, UNTOLD, f"{clause}: the interval of the change meets 0, so the claim cannot be told")
+    return Verdict(claim, HOLDS, f"{clause}: more than before and than with random heads, so the claim holds here")
+
+
+def _accuracies(forced: Result, among: str) -> tuple[Number, Number, Number]:
+    """Give the accuracies with nothing forced, with the chosen heads, and with random ones."""
+    before, after, random = (
+        forced.number("accuracy", forced=what, among=among) for what in ("nothing", "chosen heads", "random heads")
+    )
+    return before, after, random
+
+
+def _looks_away(forced: Result, wrong: Sequence[str], tasks: Tasks, lacking: Sequence[str]) -> Verdict:
+    claim, of_all = "Movers look away from the wrong", part(forced, "intervention", choice="all")
+    found = [find(of_all, "watched_attention_change", place=place) for place in wrong]
+    changes = [each for each in found if each is not None]
+    if len(changes) < len(wrong):
+        return Verdict(claim, UNMEASURED, "What mover heads look at: not measured")
+    named = _listed([f"{_told(each)} at {_words(place)}" for place, each in zip(wrong, changes, strict=True)])
+    right = find(of_all, "watched_attention_change", place="answer_color")
+    beside = f" ({_told(right)} at {_words('answer_color')})" if right else ""
+    clause = f"With the same heads forced, the mover heads' share of attention changes by {named}{beside}"
+    if short(tasks.known) in lacking:
+        return Verdict(claim, UNTOLD, f"{clause}; as it does not do {short(tasks.known)}, they are no mover heads")
+    if all(_high(each) < 0 for each in changes):
+        return Verdict(claim, HOLDS, f"{clause}: less, so the claim holds here")
+    if all(_low(each) >= 0 for each in changes):
+        return Verdict(claim, FAILS, f"{clause}: no less, so the claim does not hold here")
+    return Verdict(claim, UNTOLD, f"{clause}: not surely less, so the claim cannot be told")
+
+
+def _words(place: str) -> str:
+    return f"the {place.replace('_', ' ')}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _told(number: Number) -> str:
+    return cell(number.value, number.interval)
+
+
+def _low(number: Number) -> float:
+    return number.interval[0] if number.interval else number.value
+
+
+def _high(number: Number) -> float:
+    return number.interval[1] if number.interval else number.value

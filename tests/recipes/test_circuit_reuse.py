@@ -1,0 +1,223 @@
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from dimscope.bench import Bench
+from dimscope.core import progress
+from dimscope.core.errors import UserError
+from dimscope.methods.build.prompt_model import PromptModel
+from dimscope.methods.intervene.force_attention import ForceAttention
+from dimscope.methods.locate.path_patching import PathPatching
+from dimscope.recipes.circuit_reuse import SCRATCH, CircuitReuseStudy
+from dimscope.report.intrinsic_claims import part
+from dimscope.running import run
+from dimscope.scoring.circuits import Head
+from dimscope.store.layout import Store
+
+KNOWN, REUSING, OTHER = "prompts/indirect_objects", "prompts/colored_objects", "prompts/capitals"
+SIZES = {"num_layers": 3, "num_heads": 2, "hidden_size": 32, "intermediate_size": 64}
+NUM_KEPT = 3  # one more than a layer has heads, so that some are above the first layer
+SMALL = {
+    "limit": 10,
+    "num_kept": NUM_KEPT,
+    "num_forced": 2,
+    "path": {"taken": "all"},  # a model that learned nothing has none right
+    "force": {"num_draws": 2},
+    "scratch": {"steps": 20, "batch_size": 16, **SIZES},
+}
+
+
+class Heard:
+    """Counts the steps of the study, and keeps what is said."""
+
+    def __init__(self):
+        self.total, self.steps, self.messages = 0, 0, []
+
+    def begin(self, what, total):
+        if what != "the whole study":
+            return lambda steps: None
+        self.total = total
+        return self._count
+
+    def _count(self, steps):
+        self.steps += steps
+
+    def end(self, what):
+        pass
+
+    def say(self, message):
+        self.messages.append(message)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A decoder with random weights, to which every word of the prompts is a token."""
+    bench = Bench("tiny/llama", KNOWN, limit=4, seed=3, out=tmp_path_factory.mktemp("model"))
+    built = run(PromptModel(steps=0, **SIZES), bench)
+    return str(bench.store.checkpoint(built.checkpoint))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, model):
+    out = tmp_path_factory.mktemp("study")
+    recipe = CircuitReuseStudy(models=(model,), **SMALL)
+    heard = Heard()
+    with progress.listening(heard):
+        recipe.reproduce(out)
+    assert heard.steps == heard.total
+    assert heard.messages[0].startswith("Ahead: ")
+    return recipe, out, recipe.kept(out)
+
+
+def bench_of(study, model, task):
+    recipe, out, _ = study
+    return Bench(model, task, seed=recipe.seed, limit=recipe.limit, out=out / "alone")
+
+
+def strongest(shares, num):
+    """The heads with the largest shares of either sign."""
+    order = sorted(np.ndindex(shares.shape), key=lambda head: -abs(shares[head]))[:num]
+    return [head for head in order if shares[head]]
+
+
+def shares_of(study, model, task, stage):
+    return study[2].arrays[f"{model} on {task}, circuit/stage {stage}"].values
+
+
+def test_everything_that_people_read_is_written(study, model):
+    _, out, _ = study
+    assert {"runs", "checkpoints", "summary.json", "tables", "figures", "report.html", "report.md"} <= {
+        path.name for path in out.iterdir()
+    }
+    assert {path.stem for path in (out / "tables").iterdir()} == {
+        "verdicts",
+        "accuracy",
+        "heads",
+        "overlap",
+        "intervention",
+        "attention",
+        "published",
+    }
+    assert (out / "figures" / "stage-2-small_model_trained_here-prompts_colored_objects.png").exists()
+    assert (out / "figures" / "circuit-small_model_trained_here-prompts_indirect_objects.svg").exists()
+    assert not re.search(r"\b(nan|None|num_\w+)\b", (out / "report.md").read_text())
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["schema"], summary["recipe"]) == (1, "circuit_reuse")
+    assert {each["where"]["model"] for each in summary["numbers"]} == {model, SCRATCH}
+
+
+def test_every_stage_ends_in_the_strongest_heads_of_the_one_before(study, model):
+    """Followed by hand, with the method alone, in another folder."""
+    bench = bench_of(study, model, REUSING)
+    settings = {"taken": "all"}
+    for stage, (inputs, token) in enumerate((("", "all"), ("q", "end"), ("kv", "all")), start=1):
+        if stage > 1:
+            above = strongest(shares_of(study, model, REUSING, stage - 1), NUM_KEPT)
+            settings["receivers"] = tuple(f"{layer}.{head}.{part}" for layer, head in above for part in inputs)
+        found = PathPatching(**settings, token=token).run(bench)
+        np.testing.assert_allclose(shares_of(study, model, REUSING, stage), found.arrays["share"].values, atol=1e-6)
+
+
+def test_keys_and_values_that_heads_share_are_named_by_their_group():
+    bench = SimpleNamespace(network=SimpleNamespace(num_heads=9, num_kv_heads=3))
+    heads = [Head(20, 7), Head(20, 8), Head(3, 0)]
+    study = CircuitReuseStudy()
+    assert study._paths("kv", heads, bench).receivers == ("20.2.k", "20.2.v", "3.0.k", "3.0.v")
+    assert study._paths("q", heads, bench).receivers == ("20.7.q", "20.8.q", "3.0.q")
+    assert (study._paths("q", heads, bench).token, study._paths("v", heads, bench).token) == ("end", "all")
+    assert study._paths("logits", [], bench).receivers == ("logits",)
+
+
+def test_an_edge_is_what_one_head_sends_to_one_other_alone(study, model):
+    bench = bench_of(study, model, KNOWN)
+    edges = [each for each in part(study[2], "circuit", model=model, task=KNOWN).numbers if each.name == "edge_share"]
+    second = [each for each in edges if each.where["stage"] == 2]
+    assert second
+    for edge in second:
+        alone = PathPatching(taken="all", receivers=(f"{edge.where['receiver']}.q",), token="end").run(bench)
+        layer, head = map(int, edge.where["sender"].split("."))
+        assert edge.value == pytest.approx(alone.arrays["share"].values[layer, head], abs=1e-6)
+
+
+def test_the_overlap_is_that_of_the_two_rankings(study, model):
+    found = part(study[2], "overlap", model=model)
+    assert {each.where["task"] for each in found.numbers} == {REUSING, OTHER}
+    for task in (REUSING, OTHER):
+        first, second = (shares_of(study, model, each, 1) for each in (KNOWN, task))
+        for percent, num in ((1, 1), (10, 1)):  # of 6 heads
+            shared = set(strongest(first, num)) & set(strongest(second, num))
+            assert found.value("num_shared_heads", task=task, stage="1", percent=percent) == len(shared)
+
+
+def test_the_first_tasks_heads_are_forced_in_the_second(study, model):
+    first, second = (shares_of(study, model, KNOWN, stage) for stage in (1, 2))
+    inhibiting = [head for head in strongest(second, NUM_KEPT) if second[head] > 0][:2]
+    negative = [head for head in strongest(first, NUM_KEPT) if first[head] < 0][:1]
+    both = inhibiting + [head for head in negative if head not in inhibiting]
+    chosen = {"all": both, "inhibition heads": inhibiting, "negative mover": negative}
+    for choice, heads in chosen.items():
+        found = part(study[2], "intervention", model=model, choice=choice)
+        assert bool(found.numbers) == bool(heads)
+        if heads:
+            names = tuple(f"{layer}.{head}" for layer, head in heads)
+            assert found.number("num_forced_heads").where["heads"] == " ".join(names)
+            alone = ForceAttention(heads=names, num_draws=2).run(bench_of(study, model, REUSING))
+            for forced in ("nothing", "chosen heads", "random heads"):
+                where = {"forced": forced}
+                assert found.value("mean_logit_difference", **where) == pytest.approx(
+                    alone.value("mean_logit_difference", **where), abs=1e-6
+                )
+
+
+def test_the_small_model_is_trained_on_both_tasks_and_asked_what_it_did_not_see(study):
+    _, _, pooled = study
+    training = part(pooled, "training", model=SCRATCH)
+    assert {each.where["task"] for each in training.numbers if each.name == "held_out_loss"} == {KNOWN, REUSING}
+    for task in (KNOWN, REUSING):
+        asked = training.value("accuracy", task=task, among="options")
+        own = part(pooled, "accuracy", model=SCRATCH, task=task)
+        assert own.value("accuracy", text="prompt", among="options") == pytest.approx(asked)
+    assert part(pooled, "circuit", model=SCRATCH, task=OTHER).numbers == []
+
+
+def test_a_finished_study_is_not_run_again(study):
+    recipe, out, pooled = study
+    before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/result.json") if "recipe" not in str(path)}
+    (out / "report.html").unlink()
+    recipe.reproduce(out)
+    after = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/result.json") if "recipe" not in str(path)}
+    assert after == before
+    assert (out / "report.html").exists()
+    again = recipe.kept(out)
+    assert [repr(each.value) for each in again.numbers] == [repr(each.value) for each in pooled.numbers]
+    assert Store(out).checkpoints()
+
+
+def test_of_a_model_that_has_nothing_right_the_page_says_so(tmp_path, model):
+    recipe = CircuitReuseStudy(models=(model,), limit=6, from_scratch=False, control_tasks=())
+    recipe.reproduce(tmp_path)
+    pooled = recipe.kept(tmp_path)
+    assert any("has none of 6 prompts" in note for note in pooled.notes)
+    assert not part(pooled, "circuit").numbers
+    assert "Shared heads: not measured." in (tmp_path / "report.md").read_text()
+
+
+def test_what_is_asked_wrongly_is_refused(tmp_path):
+    with pytest.raises(ValidationError, match=r"sets path\.receivers itself"):
+        CircuitReuseStudy(path={"receivers": ("1.0.q",)})
+    with pytest.raises(ValidationError, match=r"sets force\.heads itself"):
+        CircuitReuseStudy(force={"heads": ("1.0",)})
+    with pytest.raises(ValidationError, match="unknown prompts"):
+        CircuitReuseStudy(tasks=(KNOWN, "movie_reviews"))
+    with pytest.raises(ValidationError, match="at least 2"):
+        CircuitReuseStudy(tasks=(KNOWN,))
+    with pytest.raises(ValidationError, match="every model and set of prompts once"):
+        CircuitReuseStudy(tasks=(KNOWN, OTHER))
+    with pytest.raises(ValidationError, match="every model and set of prompts once"):
+        CircuitReuseStudy(models=("smollm2", "smollm2"))
+    with pytest.raises(UserError, match="not finished"):
+        CircuitReuseStudy().report(tmp_path)
