@@ -89,9 +89,9 @@ class Bench:
         """What the bench is, in JSON. Equal specs give equal numbers."""
         model: dict[str, Any] = {"name": self.source.name, "digest": digest(self.source)}
         task: dict[str, Any] = {"name": self.task.name}
-        if self.is_language_model:
+        if isinstance(self.task, PromptTask):
             model["kind"] = "language model"
-            task["digest"] = self._prompts_digest()
+            task["digest"] = self._prompts_digest(self.task)
         else:
             task |= {"digest": self.task.digest, "max_length": self.options.max_length}
         return {
@@ -285,12 +285,12 @@ class Bench:
         max_length = self.options.max_length
         return type(self)(self.source.name, self.task, **same, checkpoint=checkpoint, max_length=max_length)
 
-    def _prompts_digest(self) -> str:
+    def _prompts_digest(self, task: PromptTask) -> str:
         """Tell which prompts these are. What the tokenizer cannot write may still be what a new model learns."""
         try:
             return self.pairs.digest
         except UserError:
-            return f"{self.task.num_pairs} pairs"
+            return f"{task.num_pairs} pairs"
 
     def _source(self) -> ModelSource:
         """Give where the classifier's weights lie."""
