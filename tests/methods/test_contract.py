@@ -13,14 +13,23 @@ from dimscope.running import run
 
 SMALL = {
     "finetune/full": {"epochs": 10, "learning_rate": 2e-3, "batch_size": 8, "precision": "float32"},
+    "build/prompt_model": {"steps": 2, "num_layers": 1, "num_heads": 2, "hidden_size": 16, "batch_size": 8},
     "build/pretrain": {"steps": 3, "num_layers": 1, "hidden_size": 32, "vocabulary": 300, "keep_at": (0,)},
     "finetune/lora": {"epochs": 10, "learning_rate": 1e-2, "batch_size": 8, "precision": "float32"},
     "finetune/random_subspace": {"epochs": 10, "learning_rate": 0.1, "batch_size": 8, "precision": "float32"},
+    "intervene/force_attention": {
+        "heads": ("1.2",),
+        "toward": ("answer", "other"),
+        "watched": ("1.0",),
+        "num_draws": 1,
+    },
+    "intervene/steer": {"doses": (0.0, 1.0), "num_random": 1},
     "intervene/ablate_dimensions": {"num_draws": 1, "num_layer_draws": 1, "max_layer_sentences": 8},
     "locate/activation_patching": {"taken": "all"},
     "locate/attribution_patching": {"taken": "all"},
     "locate/direct_logit_attribution": {"taken": "all"},
     "locate/head_ablation": {"taken": "all"},
+    "locate/head_reweighting": {"taken": "all"},
     "locate/logit_lens": {"taken": "all"},
     "locate/path_patching": {"taken": "all"},
     "measure/intrinsic_dimension": {
@@ -34,11 +43,20 @@ SMALL = {
         "bracket_ratio": 2,
         "precision": "float32",
     },
+    "measure/last_layer": {"taken": "all", "num_resamples": 99},
     "measure/one_dimension": {"num_random_directions": 2, "num_label_permutations": 2, "num_permutations": 99},
 }
 """Settings that make a method quick; a method that is quick by itself needs none."""
-DECODERS = ("locate/direct_logit_attribution", "locate/logit_lens", "locate/path_patching")
-"""Methods that look into decoders alone."""
+DECODERS = (
+    "build/prompt_model",
+    "intervene/force_attention",
+    "locate/direct_logit_attribution",
+    "locate/head_reweighting",
+    "locate/logit_lens",
+    "locate/path_patching",
+    "measure/last_layer",
+)
+"""Methods that want a decoder."""
 TUNED_BY = {"measure/compression_bound": "finetune/random_subspace"}
 """What made the checkpoint that a method looks at, if not full fine-tuning."""
 
@@ -97,8 +115,8 @@ def test_fine_tuning_lowers_the_loss_and_leaves_the_base_alone(name, base):
 
 
 @pytest.mark.parametrize("name", of_role("build"))
-def test_what_is_built_has_as_many_parameters_as_it_says_and_opens(name, base):
-    result = run(method(name), base)
+def test_what_is_built_has_as_many_parameters_as_it_says_and_opens(name, base, bench_of):
+    result = run(method(name), bench_of(name))
     told = sum(number.value for number in result.numbers if number.name == "num_parameters")
     folders = [config.parent for config in base.store.checkpoint(result.checkpoint).rglob("config.json")]
     assert folders

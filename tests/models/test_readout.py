@@ -53,6 +53,22 @@ def test_a_direction_is_that_of_the_norm_with_its_scale_held(name, size):
     )
 
 
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("size", [0.01, 1, 300])
+def test_what_parts_add_to_all_logits_is_what_they_are_along_each_direction(name, size):
+    readout = Readout(NORMS[name], nn.Linear(32, 50))
+    states = size * drawn(6, 32) + size
+    parts = torch.stack([size * drawn(6, 32), states - size * drawn(6, 32)], dim=1)
+    added = readout.added(parts, states)
+    torch.testing.assert_close(
+        added.sum(1) + readout.logits(torch.zeros_like(states)), readout.logits(states), atol=1e-4, rtol=1e-4
+    )
+    rows, answers, others = torch.arange(6), torch.arange(6), torch.arange(6) + 9
+    vectors, _ = readout.directions(states, answers, others)
+    along = torch.einsum("pd,pcd->pc", vectors, parts.double()).float()
+    torch.testing.assert_close(added[rows, :, answers] - added[rows, :, others], along, atol=1e-4, rtol=1e-4)
+
+
 def test_an_encoder_has_none(tiny_network):
     with pytest.raises(UserError, match="encoder"):
         Readout.of(tiny_network("bert"))

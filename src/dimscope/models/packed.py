@@ -56,7 +56,7 @@ def with_packed_maps(model: PreTrainedModel) -> Any:
         # A module that stands at several places stays one.
         if module not in shadows:
             shadows[module] = copy(module)
-            if module in inside and _can_be_packed(module):
+            if module in inside and isinstance(module, nn.Linear) and _can_be_packed(module):
                 shadows[module].forward = _Product(module)
             shadows[module]._modules = {name: part and shadow(part) for name, part in module._modules.items()}
         return shadows[module]

@@ -1,10 +1,4 @@
-"""What makes logits of a state: the final norm and the head, and how they read a direction while the scale is held.
-
-A norm is N(x) = g ⊙ (x − m(x)) / s(x) + b: LayerNorm takes the mean m of the dims off and divides by their standard
-deviation s; RMSNorm takes nothing off and divides by the root of their mean square, and has no b. With s held at the
-value that it has for one state, N is linear plus b. What g, m and b are is asked of the norm itself, by three inputs,
-because families write them in different ways (Gemma's g is 1 + its weight).
-"""
+"""What makes logits of a state: the final norm and the head, and how they read a direction while the scale is held."""
 
 from __future__ import annotations
 
@@ -17,6 +11,7 @@ from torch import Tensor, nn
 from dimscope.core.errors import UserError
 from dimscope.models.blocks import bias, blocks, final_norm
 from dimscope.models.load import Network
+from dimscope.models.norms import HeldNorm
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,19 +59,26 @@ class Readout:
         """
         weights, biases = self.head.weight.double(), bias(self.head).double()
         wanted = weights[answers] - weights[others]
-        one, wave = torch.ones_like(wanted[0]), torch.ones_like(wanted[0])
-        wave[1::2] = -1  # of mean 0, so that no norm takes anything off
-        offset = self._normed(0 * one).double()
-        gain = (self._normed(wave).double() - offset) * wave
-        is_centered = torch.allclose(self._normed(one).double(), offset)
+        held = HeldNorm(self._normed, wanted[0])
+        scale = held.scale(states, self._normed(states))
+        return held.centered(wanted * held.gain) * scale, wanted @ held.offset + biases[answers] - biases[others]
 
-        def centered(values: Tensor) -> Tensor:
-            return values - values.mean(dim=-1, keepdim=True) if is_centered else values
+    @torch.inference_mode()
+    def added(
+        self, parts: Float[Tensor, "pairs parts dims"], states: Float[Tensor, "pairs dims"]
+    ) -> Float[Tensor, "pairs parts outputs"]:
+        """Give what parts of states add to all logits, while the norm's scale is that of the states.
 
-        unscaled = gain * centered(states.to(wanted))
-        normed = self._normed(states).double() - offset
-        scale = (normed * unscaled).sum(dim=-1, keepdim=True) / unscaled.square().sum(dim=-1, keepdim=True)
-        return centered(wanted * gain) * scale, wanted @ offset + biases[answers] - biases[others]
+        >>> readout, states = Readout(nn.LayerNorm(4), nn.Linear(4, 9)), torch.randn(2, 4)
+        >>> nothing = readout.logits(torch.zeros(2, 4))
+        >>> whole = readout.added(states.unsqueeze(1), states)[:, 0] + nothing
+        >>> torch.allclose(whole, readout.logits(states), atol=1e-5)
+        True
+        """
+        held = HeldNorm(self._normed, self.head.weight[0])
+        scale = held.scale(states, self._normed(states)).unsqueeze(1)
+        moved = held.centered(parts.double()) * held.gain * scale
+        return moved.to(self.head.weight) @ self.head.weight.T
 
     def _normed(self, states: Float[Tensor, "*batch dims"]) -> Float[Tensor, "*batch dims"]:
         states = states.to(self.head.weight)

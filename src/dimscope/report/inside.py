@@ -55,7 +55,7 @@ def heat_map(
         fillOpacity=alt.FillOpacity("strength:Q", legend=None, scale=alt.Scale(domain=[0, most], range=[0, 1])),
         tooltip=[f"{row_title}:N", f"{column_title}:N", _tip(measure)],
     )
-    strongest = tiles.loc[tiles[measure].abs().idxmax()]
+    strongest = tiles.iloc[int(tiles[measure].abs().argmax())]
     place = f"{row_title} {strongest[row_title]}, {column_title} {strongest[column_title]}"
     description = f"{measure} by {row_title} and {column_title}; the strongest, {strongest[measure]:.3g}, at {place}."
     return themed(chart, title, description, _said(_legend(measure, most), subtitle))
@@ -81,7 +81,7 @@ def attribution_bars(rows: pd.DataFrame, *, measure: str, title: str) -> Chart:
     )
     bars = place.mark_bar(opacity=0.85).encode(x=alt.X("value:Q", title=measure), color=_by_sign())
     interval = place.transform_filter(_HAS_INTERVAL).mark_rule(strokeWidth=2, color=NEUTRAL)
-    strongest = rows.loc[rows["value"].abs().idxmax()]
+    strongest = rows.iloc[int(rows["value"].abs().argmax())]
     description = f"{measure} of {len(labels)} parts; the strongest is {strongest['label']}, {strongest['value']:.3g}."
     return themed(bars + interval.encode(x="low:Q", x2="high:Q"), title, description)
 

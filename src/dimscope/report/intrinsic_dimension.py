@@ -11,6 +11,8 @@ from dimscope.core.result import Result
 from dimscope.report.theme import ACCENT, NEUTRAL, PALETTE, Chart, message, themed
 
 _LEVELS = {"full model": "full", "to reach": "target", "majority class": "majority"}
+_NAMED_AT = (4, 84, 150)
+"""Pixels from the axis to the levels' names: one beside the other, so that those of equal levels can be read."""
 
 
 def curves(results: Mapping[str, Result], title: str = "How many trained numbers it takes") -> Chart:
@@ -28,8 +30,8 @@ def curves(results: Mapping[str, Result], title: str = "How many trained numbers
     bracket = once.mark_rect(opacity=0.15, color=ACCENT).encode(x=alt.X("failing:Q"), x2="passing:Q")
     levels = [once.mark_rule(strokeDash=[5, 4], color=NEUTRAL).encode(y=f"{level}:Q") for level in _LEVELS.values()]
     names = [
-        once.mark_text(align="left", dx=4, dy=-6).encode(x=alt.value(0), y=f"{level}:Q", text=alt.value(name))
-        for name, level in _LEVELS.items()
+        once.mark_text(align="left", dx=dx, dy=-6).encode(x=alt.value(0), y=f"{level}:Q", text=alt.value(name))
+        for dx, (name, level) in zip(_NAMED_AT, _LEVELS.items(), strict=True)
     ]
     spread = place.mark_rule(color=PALETTE[0], strokeWidth=1.5).encode(y=alt.Y("low:Q", title="accuracy"), y2="high:Q")
     line = place.mark_line(color=PALETTE[0], strokeWidth=1).encode(y=y)

@@ -15,17 +15,14 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from pydantic import Field
 
-from dimscope.activations.prompt_states import prompt_states
+from dimscope.activations.contributions import contributions
 from dimscope.core.bench import Bench
 from dimscope.core.errors import UserError
 from dimscope.core.method import Method
 from dimscope.core.result import Array, Number, Result
-from dimscope.data.prompts.pairs import PromptPairs
-from dimscope.models.blocks import bias, weight
 from dimscope.models.load import Network
 from dimscope.models.readout import Readout
 from dimscope.numerics.resampling import mean_interval
@@ -76,38 +73,6 @@ class DirectLogitAttribution(Method):
             if _AXES[part]
         }
         return Result(numbers=numbers, arrays=arrays, notes=pairs.notes)
-
-
-def contributions(
-    network: Network, readout: Readout, pairs: PromptPairs
-) -> dict[str, Float[np.ndarray, "pairs *places"]]:
-    """Give what every part adds to logit(answer) − logit(other) at the last token of every prompt.
-
-    The parts are `embedding` and `bias` (the final norm's and the head's) [pairs], `heads` [pairs, layer, head],
-    `attention_bias` and `mlp` [pairs, layer].
-    """
-    layers = [f"layers.{layer}" for layer in range(network.num_layers)]
-    inside = [f"{layer}.{part}" for layer in layers for part in ("attn.heads", "mlp.out")]
-    found = prompt_states(network, pairs, ["embed", *inside, f"{layers[-1]}.out"])
-    states = {site: torch.from_numpy(values[:, 0]).double().to(network.device) for site, values in found.items()}
-    chosen = (torch.from_numpy(each).to(network.device) for each in (pairs.answers, pairs.others))
-    vectors, constants = readout.directions(states[f"{layers[-1]}.out"], *chosen)
-    attention = [network.sites[f"{layer}.attn.out"].module for layer in layers]
-    with torch.inference_mode():
-        along_heads = [
-            (vectors @ weight(out).double() * states[f"{layer}.attn.heads"])
-            .unflatten(1, (network.num_heads, -1))
-            .sum(2)
-            for layer, out in zip(layers, attention, strict=True)
-        ]
-        parts = {
-            "embedding": (vectors * states["embed"]).sum(1),
-            "heads": torch.stack(along_heads, dim=1),
-            "attention_bias": torch.stack([vectors @ bias(out).double() for out in attention], dim=1),
-            "mlp": torch.stack([(vectors * states[f"{layer}.mlp.out"]).sum(1) for layer in layers], dim=1),
-            "bias": constants,
-        }
-    return {part: values.cpu().numpy() for part, values in parts.items()}
 
 
 def _sum_error(parts: Contributions, totals: Float[np.ndarray, " pairs"]) -> float:
