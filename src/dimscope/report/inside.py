@@ -167,7 +167,8 @@ def _curves(rows: pd.DataFrame, x: str, measure: str, title: str, reference: flo
         scale=alt.Scale(domain=groups, range=_line_colors(len(groups))),
         legend=alt.Legend(title=None) if len(groups) > 1 else None,
     )
-    place = alt.Chart(rows, height=260).encode(x=alt.X(f"{x}:Q", title=x), color=color)
+    whole = alt.Axis(tickMinStep=1, format="d") if x == "layer" else alt.Axis()
+    place = alt.Chart(rows, height=260).encode(x=alt.X(f"{x}:Q", title=x, axis=whole), color=color)
     band = place.transform_filter(_HAS_INTERVAL).mark_area(opacity=0.18).encode(y="low:Q", y2="high:Q")
     value = alt.Y("value:Q", title=measure, scale=alt.Scale(zero=False))
     line = place.mark_line(strokeWidth=2).encode(y=value)

@@ -13,7 +13,7 @@ from dimscope.report import figures
 from dimscope.report.intrinsic_claims import WAYS, bracket, in_words, is_search, part, steps, ways
 from dimscope.report.intrinsic_dimension import bracket_table, curve_table, curves
 from dimscope.report.page import Figure, Section, Table
-from dimscope.report.tables import MISSING, wide
+from dimscope.report.tables import MISSING, cell, wide
 from dimscope.report.theme import ACCENT, Chart, themed
 
 Cell = tuple[str, str]
@@ -204,7 +204,7 @@ def other_ways(result: Result, cells: Sequence[Cell]) -> Section:
     ]
     text = [
         "Low-rank adapters of rank 1 in the attention, every bias, the head alone and the last block, the head always "
-        "with them; and a random subspace of all parameters with exactly as many numbers. Both had several learning "
+        "with them; and a random subspace of the moved parameters with as many numbers. Both had several learning "
         "rates under the first seed, and the best of them under the others."
     ]
     if not pairs:
@@ -234,15 +234,22 @@ def other_ways(result: Result, cells: Sequence[Cell]) -> Section:
         for low, high in [_ends_of(each)]
     ]
     chart = figures.comparison(pd.DataFrame(shown), title="As many numbers, at random and chosen")
+    exact = pd.DataFrame(rows)
+    folded = exact.assign(
+        **{
+            "accuracy": [cell(own.value, own.interval) for *_, (own, _) in pairs],
+            "random subspace": [cell(subspace.value, subspace.interval) for *_, (_, subspace) in pairs],
+        }
+    ).drop(columns=["low", "high", "random subspace, low", "random subspace, high"])
     caption = "Accuracy on held-out sentences, mean over seeds, with the interval of as many sentences."
     reading = (
         "In each panel the orange dot is a random subspace, the other one the parameters that the panel names; both "
-        "trained the same number of numbers. Where the bars through them overlap, place did not matter."
+        "trained the same number of numbers. Where the bars through them overlap, it is not shown that place matters."
     )
     return Section(
         "The same number of trained parameters elsewhere",
         text,
-        [Table("ways", pd.DataFrame(rows), caption)],
+        [Table("ways", folded, caption, exact=exact)],
         reading,
         [Figure("ways", chart, caption)],
     )
