@@ -71,7 +71,7 @@ CASES = [
     ("runn", "Unknown command", "Did you mean", "run"),
     ("run measure/outlier_dimension", "unknown method", "Did you mean 'measure/outlier_dimensions'?"),
     ("run outlier_dimensions", "unknown method", "Did you mean 'measure/outlier_dimensions'?"),
-    ("run ''", "unknown method", "Known: build/pretrain, finetune/full"),
+    ("run ''", "unknown method", "Known: build/pretrain, build/prompt_model, finetune/full"),
     ("run ../../etc", "unknown method"),
     ("reproduce outlier-dimensions --out o", "unknown recipe", "Did you mean 'outlier_dimensions'?"),
     ("list model", "KIND", 'Did you mean "models"?'),

@@ -67,7 +67,7 @@ def test_a_study_writes_all_that_people_read(finished):
 def test_a_study_tells_beforehand_what_it_will_cost(finished):
     _, ran = finished
     first = ran.err.splitlines()[0]
-    assert first.startswith("Ahead: 18 runs on 60 sentences, 0.0 million parameters; about a minute and 0 MB.")
+    assert first.startswith("Ahead: 22 runs on 60 sentences, 0.0 million parameters; about a minute and 0 MB.")
 
 
 def test_piped_messages_are_whole_lines_without_bars(finished):

@@ -140,7 +140,7 @@ def path(tmp_path_factory, made_up):
 def test_the_page_is_drawn_and_fits(browser, path, width, scheme):
     browser.open(path, width, scheme)
     marks = browser.value(MARKS)
-    assert len(marks) == 1 + 3 * 2 + 2 + 2
+    assert len(marks) == 1 + 3 * 2 + 2 + 3 * 2
     assert min(marks) > 0
     browser.wait_until(f"{CHARTS_FIT} && document.documentElement.scrollWidth <= innerWidth")
     paper, ink = (browser.value(f"getComputedStyle(document.body).{each}") for each in ("backgroundColor", "color"))

@@ -22,8 +22,10 @@ def shared_out(
     """Give each part's share of the change of the output's log-probability, in nats; they add up to the change.
 
     >>> shares = shared_out(np.zeros(3), np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 2.0]]), output=0)
-    >>> shares.round(3), round(shares.sum() - log_probability(np.array([1.0, 0.0, 2.0]), 0) + np.log(1 / 3), 6)
-    (array([ 0.794, -1.103]), 0.0)
+    >>> shares.round(3)
+    array([ 0.699, -1.008])
+    >>> bool(np.isclose(shares.sum(), log_probability(np.array([1.0, 0.0, 2.0]), 0) - np.log(1 / 3)))
+    True
     """
     moves = moves.astype(np.float64)
     places, widths = np.polynomial.legendre.leggauss(_NUM_POINTS)

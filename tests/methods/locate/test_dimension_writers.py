@@ -13,9 +13,17 @@ from dimscope.activations.direct_paths import written
 from dimscope.core.errors import UserError
 from dimscope.data.batching import encode, pad, token_batches
 from dimscope.methods.locate.dimension_writers import DimensionWriters
+from dimscope.models.catalogue import ModelSource
+from dimscope.models.load import load
 
 FAMILIES = ("bert", "albert", "electra", "distilbert", "gpt2", "llama", "opt", "pythia-70m", "gemma", "qwen3")
 DIMS = (5, 11)
+
+
+@pytest.fixture
+def fresh_network(tiny_folder):
+    """Open a network that no other test has: these change it."""
+    return lambda family: load(ModelSource(family, "folder", str(tiny_folder(family))), num_labels=3, seed=1)
 
 
 def batches(network, split):
@@ -44,8 +52,8 @@ def bench_of(network, reviews, states):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_parts_add_up_to_the_state_in_every_family(family, tiny_network, reviews):
-    network = roughened(tiny_network(family))
+def test_the_parts_add_up_to_the_state_in_every_family(family, fresh_network, reviews):
+    network = roughened(fresh_network(family))
     own = batches(network, reviews.validation)
     parts, values = written(network, own, DIMS)
     expected = np.empty((2, len(reviews.validation.texts)))
@@ -61,8 +69,8 @@ def test_the_parts_add_up_to_the_state_in_every_family(family, tiny_network, rev
     np.testing.assert_allclose(summed, expected, atol=1e-4)
 
 
-def test_parts_of_a_network_normed_after_its_sums_are_those_written_out(tiny_network, reviews):
-    network = roughened(tiny_network("bert"))
+def test_parts_of_a_network_normed_after_its_sums_are_those_written_out(fresh_network, reviews):
+    network = roughened(fresh_network("bert"))
     text = reviews.validation.texts[0]
     found, _ = written(network, batches(network, reviews.split("validation")), DIMS)
     model, seen = network.model.bert, {}
@@ -98,9 +106,9 @@ def test_parts_of_a_network_normed_after_its_sums_are_those_written_out(tiny_net
 
 
 @pytest.fixture
-def planted(tiny_network, reviews):
+def planted(fresh_network, reviews):
     """A Llama whose dim 7 is written by head 2 of layer 1 alone, and what its states are."""
-    network = tiny_network("llama")
+    network = fresh_network("llama")
     base = network.model.base_model
     with torch.no_grad():
         base.embed_tokens.weight[:, 7] = 0
