@@ -13,7 +13,6 @@ from dimscope.methods.build.prompt_model import PromptModel
 from dimscope.methods.intervene.force_attention import ForceAttention
 from dimscope.methods.locate.path_patching import PathPatching
 from dimscope.recipes.circuit_reuse import SCRATCH, CircuitReuseStudy
-from dimscope.report.intrinsic_claims import part
 from dimscope.running import run
 from dimscope.scoring.circuits import Head
 from dimscope.store.layout import Store
@@ -134,7 +133,9 @@ def test_keys_and_values_that_heads_share_are_named_by_their_group():
 
 def test_an_edge_is_what_one_head_sends_to_one_other_alone(study, model):
     bench = bench_of(study, model, KNOWN)
-    edges = [each for each in part(study[2], "circuit", model=model, task=KNOWN).numbers if each.name == "edge_share"]
+    edges = [
+        each for each in study[2].only(part="circuit", model=model, task=KNOWN).numbers if each.name == "edge_share"
+    ]
     second = [each for each in edges if each.where["stage"] == 2]
     assert second
     for edge in second:
@@ -144,7 +145,7 @@ def test_an_edge_is_what_one_head_sends_to_one_other_alone(study, model):
 
 
 def test_the_overlap_is_that_of_the_two_rankings(study, model):
-    found = part(study[2], "overlap", model=model)
+    found = study[2].only(part="overlap", model=model)
     assert {each.where["task"] for each in found.numbers} == {REUSING, OTHER}
     for task in (REUSING, OTHER):
         first, second = (shares_of(study, model, each, 1) for each in (KNOWN, task))
@@ -160,7 +161,7 @@ def test_the_first_tasks_heads_are_forced_in_the_second(study, model):
     both = inhibiting + [head for head in negative if head not in inhibiting]
     chosen = {"all": both, "inhibition heads": inhibiting, "negative mover": negative}
     for choice, heads in chosen.items():
-        found = part(study[2], "intervention", model=model, choice=choice)
+        found = study[2].only(part="intervention", model=model, choice=choice)
         assert bool(found.numbers) == bool(heads)
         if heads:
             names = tuple(f"{layer}.{head}" for layer, head in heads)
@@ -175,13 +176,13 @@ def test_the_first_tasks_heads_are_forced_in_the_second(study, model):
 
 def test_the_small_model_is_trained_on_both_tasks_and_asked_what_it_did_not_see(study):
     _, _, pooled = study
-    training = part(pooled, "training", model=SCRATCH)
+    training = pooled.only(part="training", model=SCRATCH)
     assert {each.where["task"] for each in training.numbers if each.name == "held_out_loss"} == {KNOWN, REUSING}
     for task in (KNOWN, REUSING):
         asked = training.value("accuracy", task=task, among="options")
-        own = part(pooled, "accuracy", model=SCRATCH, task=task)
+        own = pooled.only(part="accuracy", model=SCRATCH, task=task)
         assert own.value("accuracy", text="prompt", among="options") == pytest.approx(asked)
-    assert part(pooled, "circuit", model=SCRATCH, task=OTHER).numbers == []
+    assert pooled.only(part="circuit", model=SCRATCH, task=OTHER).numbers == []
 
 
 def test_a_finished_study_is_not_run_again(study):
@@ -202,7 +203,7 @@ def test_of_a_model_that_has_nothing_right_the_page_says_so(tmp_path, model):
     recipe.reproduce(tmp_path)
     pooled = recipe.kept(tmp_path)
     assert any("has none of 6 prompts" in note for note in pooled.notes)
-    assert not part(pooled, "circuit").numbers
+    assert not pooled.only(part="circuit").numbers
     assert "Shared heads: not measured." in (tmp_path / "report.md").read_text()
 
 

@@ -11,7 +11,6 @@ from dimscope.core import progress
 from dimscope.core.errors import UserError
 from dimscope.methods.build.prompt_model import PromptModel
 from dimscope.recipes.factual_recall import FactualRecallStudy
-from dimscope.report.recall_claims import piece
 from dimscope.running import run
 from dimscope.store.layout import Store
 
@@ -73,7 +72,7 @@ def study(tmp_path_factory):
 
 
 def of(pooled, name, model="trained here, 0% noise"):
-    return piece(pooled, name, model=model)
+    return pooled.only(piece=name, model=model)
 
 
 def runs(out, method):
@@ -97,7 +96,7 @@ def test_everything_that_people_read_is_written(study):
 def test_the_model_without_noise_is_that_which_was_trained_already(study):
     recipe, out, pooled = study
     assert len(runs(out, "build/prompt_model")) == 2
-    own = piece(pooled, "last layer", model=recipe.models[0])
+    own = pooled.only(piece="last layer", model=recipe.models[0])
     clean = of(pooled, "last layer")
     noisy = of(pooled, "last layer", "trained here, 30% noise")
     change = {"name": "probability_change", "output": "answer"}
@@ -166,7 +165,7 @@ def test_what_cannot_be_measured_is_said_and_the_rest_is_measured(tmp_path):
     recipe = FactualRecallStudy(models=("tiny/llama",), **settings)
     recipe.reproduce(tmp_path)
     pooled = recipe.kept(tmp_path)
-    by_name = partial(piece, pooled, model="tiny/llama")
+    by_name = partial(of, pooled, model="tiny/llama")
     assert by_name("accuracy").numbers
     assert by_name("last layer, all prompts").numbers
     assert by_name("mitigation").numbers

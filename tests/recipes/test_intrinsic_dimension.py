@@ -8,7 +8,6 @@ from dimscope.core import progress
 from dimscope.core.errors import UserError
 from dimscope.methods.measure.intrinsic_dimension import IntrinsicDimension
 from dimscope.recipes.intrinsic_dimension import IntrinsicDimensionStudy
-from dimscope.report.intrinsic_claims import part
 from dimscope.store.layout import Store
 
 SMALL = {
@@ -101,7 +100,7 @@ def test_every_search_is_that_of_the_measure_alone(study):
     _, out, pooled = study
     asked = {"structure-aware": {"structure_aware": True}, "random weights": {"weights": "random"}}
     for name in SEARCHES:
-        found = part(pooled, name)
+        found = pooled.only(part=name)
         run = next(run for run in Store(out).runs() if _is_of(run, name))
         assert found.value("smallest_passing") == pytest.approx(run.value("smallest_passing"), nan_ok=True)
         assert found.value("accuracy", training="full") == run.value("accuracy", training="full")
@@ -123,7 +122,7 @@ def _is_of(run, name):
 def test_the_factors_of_the_modules_come_on_top(study):
     _, _, pooled = study
     tried = [
-        each.where["num_trained"] for each in part(pooled, "structure-aware").numbers if "num_trained" in each.where
+        each.where["num_trained"] for each in pooled.only(part="structure-aware").numbers if "num_trained" in each.where
     ]
     # Three tables and a norm; in each of two blocks four maps, a norm, two maps and a norm; the pooler; the classifier.
     assert min(tried) == 300 + 3 + 1 + 2 * 8 + 2
@@ -131,7 +130,7 @@ def test_the_factors_of_the_modules_come_on_top(study):
 
 def test_the_bound_is_of_the_model_that_passed(study):
     _, _, pooled = study
-    plain, bound = part(pooled, "plain"), part(pooled, "bound")
+    plain, bound = pooled.only(part="plain"), pooled.only(part="bound")
     d = int(plain.value("smallest_passing"))
     assert bound.value("num_trained") == d
     # The search kept numbers alone, and the model that is bounded was trained anew: it must be the same one.
@@ -160,20 +159,20 @@ def test_each_way_stands_beside_a_subspace_of_as_many_numbers(study):
     _, out, pooled = study
     by_way = {"lora": 2 * 4 * (32 + 32) + 66, "last_layer": None, "biases": None}
     for way, num_trained in by_way.items():
-        found = part(pooled, f"as many as {way}")
+        found = pooled.only(part=f"as many as {way}")
         own, subspace = (found.number("accuracy", training=training) for training in (way, "subspace"))
         assert own.where["num_trained"] == subspace.where["num_trained"]
         assert num_trained in (None, own.where["num_trained"])
     runs = [run for run in Store(out).runs() if run.settings.get("trained") == "biases"]
     assert len(runs) == 2
     best = max(run.value("accuracy") for run in runs)
-    assert part(pooled, "as many as biases").value("accuracy", training="biases") == best
-    assert not part(pooled, "as many as head").numbers
+    assert pooled.only(part="as many as biases").value("accuracy", training="biases") == best
+    assert not pooled.only(part="as many as head").numbers
 
 
 def test_the_small_encoder_is_searched_from_each_step(study):
     _, out, pooled = study
-    series = part(pooled, "small encoder")
+    series = pooled.only(part="small encoder")
     assert {each.where["model"] for each in series.numbers} == {"bert 1x32"}
     for step in (0, 10):
         assert series.value("accuracy", step=step, training="full") > 0
@@ -225,10 +224,10 @@ def test_what_cannot_be_measured_is_said_and_the_rest_is_measured(file, tmp_path
     pooled = recipe.kept(tmp_path)
     runs = [run for run in Store(tmp_path).runs() if run.settings.get("trained") == "head"]
     mean = sum(run.value("accuracy") for run in runs) / 2
-    assert part(pooled, "as many as head").value("accuracy", training="head") == pytest.approx(mean)
-    assert not part(pooled, "as many as last_layer").numbers
-    assert not part(pooled, "structure-aware").numbers
-    assert not part(pooled, "random weights").numbers
+    assert pooled.only(part="as many as head").value("accuracy", training="head") == pytest.approx(mean)
+    assert not pooled.only(part="as many as last_layer").numbers
+    assert not pooled.only(part="structure-aware").numbers
+    assert not pooled.only(part="random weights").numbers
     hindered = {note.split(": not measured")[0] for note in pooled.notes if ": not measured" in note}
     assert {f"tiny/albert on reviews, {name}" for name in ("structure-aware", "as many as last_layer")} <= hindered
     assert not any("random weights" in note or "permuted labels" in note for note in hindered)

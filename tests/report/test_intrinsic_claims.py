@@ -3,7 +3,7 @@ import math
 import pytest
 
 from dimscope.core.result import Number, Result
-from dimscope.report.intrinsic_claims import bracket, in_words, part, verdicts
+from dimscope.report.intrinsic_claims import bracket, in_words, verdicts
 from dimscope.report.verdict import FAILS, HOLDS, UNMEASURED, UNTOLD
 
 FEW, MODULES, RANDOM, PERMUTED, PRETRAINING, BOUND, WAYS = range(7)
@@ -84,5 +84,5 @@ def test_a_bracket_at_another_level_is_that_of_the_curve_and_of_the_full_model()
     assert in_words(bracket(search, 0.82)) == "300 to 5,000"
     assert in_words(bracket(search, 0.9)) == "more than 5,000"
     assert in_words(bracket(search, 0.1)) == "at most 10"
-    assert part(search, "random weights").numbers == []
+    assert search.only(part="random weights").numbers == []
     assert not math.isnan(search.value("target_accuracy"))

@@ -1,7 +1,7 @@
 import pytest
 
 from dimscope.core.result import Number, Result
-from dimscope.report.recall_claims import best_layer, cause, piece, verdicts
+from dimscope.report.recall_claims import best_layer, cause, verdicts
 from dimscope.report.verdict import FAILS, HOLDS, UNMEASURED, UNTOLD
 
 FEW, SUBJECT, WEIGHTED, VECTOR, LOWERS, BACK = range(6)
@@ -144,7 +144,7 @@ def test_each_place_is_judged_by_its_own_numbers():
     assert verdicts(both, **PLACE)[FEW].told == HOLDS
     assert verdicts(both, "opt", "prompts/capitals")[FEW].told == FAILS
     assert {each.told for each in verdicts(both, "llama", "prompts/capitals")} == {UNMEASURED}
-    assert best_layer(piece(both, "reweighting", model="opt")) == 10
+    assert best_layer(both.only(piece="reweighting", model="opt")) == 10
 
 
 CAUSES = {
@@ -159,7 +159,7 @@ CAUSES = {
 @pytest.mark.parametrize("branch", CAUSES)
 def test_noise_is_the_cause_if_nothing_is_lowered_without_it(branch):
     noisy, clean, told, clause = CAUSES[branch]
-    verdict = cause(*(piece(made_up({"change": each}), "last layer") for each in (noisy, clean)), 0.3)
+    verdict = cause(*(made_up({"change": each}).only(piece="last layer") for each in (noisy, clean)), 0.3)
     assert verdict.told == told
     assert clause in verdict.clause
     assert "Where 30% of the training answers are wrong" in verdict.clause

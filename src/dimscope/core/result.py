@@ -35,6 +35,16 @@ class Number:
         # Counts come as int or as NumPy's types; one type alone is stored, compared and printed.
         object.__setattr__(self, "value", float(self.value))
 
+    @property
+    def low(self) -> float:
+        """The lower end of the interval; the value itself where there is none."""
+        return self.interval[0] if self.interval else self.value
+
+    @property
+    def high(self) -> float:
+        """The upper end of the interval; the value itself where there is none."""
+        return self.interval[1] if self.interval else self.value
+
 
 @dataclass(frozen=True)
 class Array:
@@ -98,6 +108,15 @@ class Result:
     def value(self, name: str, **where: str | int | float) -> float:
         """Give the value of the one number of that name at that place."""
         return self.number(name, **where).value
+
+    def only(self, **where: str | int | float) -> Result:
+        """Give the numbers alone that stand at such places; none if there are none.
+
+        >>> result = Result(numbers=[Number(name="accuracy", value=0.5, where={"part": part}) for part in "ab"])
+        >>> [dict(number.where) for number in result.only(part="b").numbers]
+        [{'part': 'b'}]
+        """
+        return Result(numbers=[each for each in self.numbers if where.items() <= dict(each.where).items()])
 
     def at(self, place: Place) -> Result:
         """Give the same result with `place` added to where each number stands."""

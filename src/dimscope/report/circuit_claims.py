@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dimscope.core.result import Number, Result
-from dimscope.report.intrinsic_claims import part
-from dimscope.report.tables import cell
+from dimscope.report.tables import cell, cell_of
 from dimscope.report.verdict import FAILS, HOLDS, UNMEASURED, UNTOLD, Verdict
 
 MARGIN = 0.1
@@ -38,7 +37,9 @@ class Tasks:
 
 def verdicts(result: Result, model: str, tasks: Tasks) -> list[Verdict]:
     """Judge the five claims, in the order in which they are told."""
-    accuracy, overlap, forced = (part(result, name, model=model) for name in ("accuracy", "overlap", "intervention"))
+    accuracy, overlap, forced = (
+        result.only(part=name, model=model) for name in ("accuracy", "overlap", "intervention")
+    )
     lacking = [short(task) for task in (tasks.known, tasks.reusing) if not does(accuracy, task)]
     return [
         _does_both(accuracy, tasks),
@@ -47,11 +48,6 @@ def verdicts(result: Result, model: str, tasks: Tasks) -> list[Verdict]:
         _repairs(forced, tasks, lacking),
         _looks_away(forced, result.settings["force"]["toward"], tasks, lacking),
     ]
-
-
-def sentences(judged: Sequence[Verdict]) -> list[str]:
-    """Tell each verdict in a sentence."""
-    return [f"{each.clause}." for each in judged]
 
 
 def short(task: str) -> str:
@@ -85,7 +81,7 @@ def _does_both(accuracy: Result, tasks: Tasks) -> Verdict:
         if find(accuracy, "accuracy", task=task) is None:
             return Verdict(claim, UNMEASURED, f"{short(task).capitalize()}: not measured")
         outputs, options = (
-            _told(accuracy.number("accuracy", task=task, text="prompt", among=among))
+            cell_of(accuracy.number("accuracy", task=task, text="prompt", among=among))
             for among in ("outputs", "options")
         )
         not_done = "" if does(accuracy, task) else ", so the task is not done"
@@ -146,27 +142,27 @@ def _reuses_more(overlap: Result, accuracy: Result, tasks: Tasks, lacking: Seque
 
 def _repairs(forced: Result, tasks: Tasks, lacking: Sequence[str]) -> Verdict:
     """Judge by the whole vocabulary, as was published."""
-    claim, of_all = "Forcing repairs the second task", part(forced, "intervention", choice="all")
+    claim, of_all = "Forcing repairs the second task", forced.only(part="intervention", choice="all")
     change = find(of_all, "accuracy_change", forced="chosen heads", among="outputs")
     if change is None:
         return Verdict(claim, UNMEASURED, "Forced attention: not measured")
     (before, after, random), options = (_accuracies(of_all, among) for among in ("outputs", "options"))
     clause = (
-        f"With {of_all.number('num_forced_heads').where['heads']} forced to look at the wrong answers, {_told(after)} "
-        f"of {short(tasks.reusing)} are right among the whole vocabulary, before {_told(before)} (change "
-        f"{_told(change)}), with random heads of the same layers {_told(random)}; "
+        f"With {of_all.number('num_forced_heads').where['heads']} forced to look at the wrong answers, "
+        f"{cell_of(after)} of {short(tasks.reusing)} are right among the whole vocabulary, before "
+        f"{cell_of(before)} (change {cell_of(change)}), with random heads of the same layers {cell_of(random)}; "
         f"{cell(of_all.value('newly_wrong_fraction', among='outputs'))} were right and are wrong now; among the "
-        f"options {_told(options[1])}, before {_told(options[0])}, with random heads {_told(options[2])}"
+        f"options {cell_of(options[1])}, before {cell_of(options[0])}, with random heads {cell_of(options[2])}"
     )
     if short(tasks.known) in lacking:
         why = f"as it does not do {short(tasks.known)}, these heads are of no circuit"
         return Verdict(claim, UNTOLD, f"{clause}; {why}")
     if before.value >= NOTHING_LEFT:
         return Verdict(claim, UNTOLD, f"{clause}: there was nothing to repair")
-    if _high(change) <= 0 or (_low(change) > 0 and after.value <= _high(random)):
-        why = "random heads do as much" if _low(change) > 0 else "it does not rise"
+    if change.high <= 0 or (change.low > 0 and after.value <= random.high):
+        why = "random heads do as much" if change.low > 0 else "it does not rise"
         return Verdict(claim, FAILS, f"{clause}: {why}, so the claim does not hold here")
-    if _low(change) <= 0:
+    if change.low <= 0:
         return Verdict(claim, UNTOLD, f"{clause}: the interval of the change meets 0, so the claim cannot be told")
     return Verdict(claim, HOLDS, f"{clause}: more than before and than with random heads, so the claim holds here")
 
@@ -180,20 +176,20 @@ def _accuracies(forced: Result, among: str) -> tuple[Number, Number, Number]:
 
 
 def _looks_away(forced: Result, wrong: Sequence[str], tasks: Tasks, lacking: Sequence[str]) -> Verdict:
-    claim, of_all = "Movers look away from the wrong", part(forced, "intervention", choice="all")
+    claim, of_all = "Movers look away from the wrong", forced.only(part="intervention", choice="all")
     found = [find(of_all, "watched_attention_change", place=place) for place in wrong]
     changes = [each for each in found if each is not None]
     if len(changes) < len(wrong):
         return Verdict(claim, UNMEASURED, "What mover heads look at: not measured")
-    named = _listed([f"{_told(each)} at {_words(place)}" for place, each in zip(wrong, changes, strict=True)])
+    named = _listed([f"{cell_of(each)} at {_words(place)}" for place, each in zip(wrong, changes, strict=True)])
     right = find(of_all, "watched_attention_change", place="answer_color")
-    beside = f" ({_told(right)} at {_words('answer_color')})" if right else ""
+    beside = f" ({cell_of(right)} at {_words('answer_color')})" if right else ""
     clause = f"With the same heads forced, the mover heads' share of attention changes by {named}{beside}"
     if short(tasks.known) in lacking:
         return Verdict(claim, UNTOLD, f"{clause}; as it does not do {short(tasks.known)}, they are no mover heads")
-    if all(_high(each) < 0 for each in changes):
+    if all(each.high < 0 for each in changes):
         return Verdict(claim, HOLDS, f"{clause}: less, so the claim holds here")
-    if all(_low(each) >= 0 for each in changes):
+    if all(each.low >= 0 for each in changes):
         return Verdict(claim, FAILS, f"{clause}: no less, so the claim does not hold here")
     return Verdict(claim, UNTOLD, f"{clause}: not surely less, so the claim cannot be told")
 
@@ -205,15 +201,3 @@ def _words(place: str) -> str:
 def _listed(names: Sequence[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def _told(number: Number) -> str:
-    return cell(number.value, number.interval)
-
-
-def _low(number: Number) -> float:
-    return number.interval[0] if number.interval else number.value
-
-
-def _high(number: Number) -> float:
-    return number.interval[1] if number.interval else number.value

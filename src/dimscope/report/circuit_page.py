@@ -7,7 +7,7 @@ from dimscope.report import circuit_claims as claims
 from dimscope.report import circuit_sections as sections
 from dimscope.report.circuit_published import beside_published
 from dimscope.report.page import Page
-from dimscope.report.verdict import verdict_table
+from dimscope.report.verdict import sentences, verdict_table
 
 
 def page(result: Result) -> Page:
@@ -30,7 +30,7 @@ def page(result: Result) -> Page:
         question=_QUESTION,
         introduction=_INTRODUCTION,
         verdicts=verdict_table({(model, compared): told for model, told in judged.items()}),
-        answers={model: claims.sentences(told) for model, told in judged.items()},
+        answers={model: sentences(told) for model, told in judged.items()},
         sections=[section for section in laid_out if section],
         caveats=[*result.notes, *_CAVEATS],
         settings=result.settings,
@@ -42,7 +42,7 @@ def page(result: Result) -> Page:
 
 def models_of(result: Result) -> list[str]:
     """Give every model whose tasks were measured, in the order of the study."""
-    found = claims.part(result, "accuracy").numbers
+    found = result.only(part="accuracy").numbers
     return list(dict.fromkeys(str(each.where["model"]) for each in found))
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 from dimscope.core.result import Number, Result
 from dimscope.report.circuit_claims import PERCENT, Tasks, find, short
 from dimscope.report.circuit_sections import CHOICES
-from dimscope.report.intrinsic_claims import part
 from dimscope.report.page import Section, Table
 from dimscope.report.tables import MISSING
 
@@ -52,12 +51,12 @@ def beside_published(result: Result, models: Sequence[str], tasks: Tasks) -> Sec
 def _own(result: Result, model: str, tasks: Tasks) -> Mapping[str, str]:
     own: dict[str, str] = {}
     for choice, words in CHOICES.items():
-        found = part(result, "intervention", model=model, choice=choice)
+        found = result.only(part="intervention", model=model, choice=choice)
         if after := find(found, "accuracy", forced="chosen heads", among="outputs"):
             own[f"accuracy, {words} forced"] = _percent(after)
         if before := find(found, "accuracy", forced="nothing", among="outputs"):
             own["accuracy, nothing forced"] = _percent(before)
-    of_all = part(result, "intervention", model=model, choice="all")
+    of_all = result.only(part="intervention", model=model, choice="all")
     if wrong := find(of_all, "newly_wrong_fraction", among="outputs"):
         own["right before and wrong when forced"] = _percent(wrong)
     looks = [find(of_all, "watched_attention_change", place=place) for place in result.settings["force"]["toward"]]
@@ -74,7 +73,7 @@ def _own(result: Result, model: str, tasks: Tasks) -> Mapping[str, str]:
 
 
 def _shared(result: Result, model: str, task: str) -> str:
-    found = part(result, "overlap", model=model, task=task, stage="all", percent=PERCENT)
+    found = result.only(part="overlap", model=model, task=task, stage="all", percent=PERCENT)
     if not found.numbers:
         return MISSING
     num, shared = found.value("num_top_heads"), found.value("num_shared_heads")

@@ -12,8 +12,7 @@ import pandas as pd
 from dimscope.core.result import Number, Result, table
 from dimscope.report import figures, inside
 from dimscope.report.circuit_claims import Tasks, find, short
-from dimscope.report.intrinsic_claims import part
-from dimscope.report.page import Figure, Section, Table
+from dimscope.report.page import Figure, Section, Table, file_name
 from dimscope.report.tables import MISSING, cell, wide
 
 CHOICES = {
@@ -30,7 +29,7 @@ def tasks_done(result: Result, models: Sequence[str]) -> Section:
     numbers = [
         each
         for model in models
-        for each in part(result, "accuracy", model=model).numbers
+        for each in result.only(part="accuracy", model=model).numbers
         if each.name in names and each.where["text"] == "prompt"
     ]
     rows: dict[tuple[str, str], dict[str, str]] = {}
@@ -55,7 +54,7 @@ def circuits(result: Result, models: Sequence[str], tasks: Tasks) -> Section:
     kept: list[Number] = []
     for model in models:
         for task in (tasks.known, tasks.reusing, *tasks.others):
-            found = part(result, "circuit", model=model, task=task)
+            found = result.only(part="circuit", model=model, task=task)
             kept += [each for each in found.numbers if each.name == "patched_share" and _is_kept(each, result)]
             if task not in tasks.others:
                 charts += _drawn(result, found, model, task)
@@ -131,7 +130,7 @@ def _stage(result: Result, stage: int) -> str:
 
 def overlap(result: Result, models: Sequence[str], tasks: Tasks) -> Section:
     """How many of the top heads of two circuits are the same, beside chance."""
-    numbers = [each for model in models for each in part(result, "overlap", model=model).numbers]
+    numbers = [each for model in models for each in result.only(part="overlap", model=model).numbers]
     shown = [each for each in numbers if each.name in _OVERLAP]
     text = [
         f"The top heads of every stage, by the size of their share, of the circuit of {short(tasks.known)} and of that "
@@ -155,7 +154,7 @@ def overlap(result: Result, models: Sequence[str], tasks: Tasks) -> Section:
             "Share of the top heads, all stages together, that are in both circuits; chance with the middle 95 %.",
         )
         for model in models
-        if len(rows := _curves(part(result, "overlap", model=model), tasks))
+        if len(rows := _curves(result.only(part="overlap", model=model), tasks))
     ]
     caption = f"Heads shared with the circuit of {short(tasks.known)}; stage 'all' adds the stages up."
     reading = "The claim needs the orange line above that of other tasks, and all of it above the band of chance."
@@ -175,7 +174,7 @@ _OVERLAP = (
 
 
 def _curves(found: Result, tasks: Tasks) -> pd.DataFrame:
-    pooled = part(found, "overlap", stage="all")
+    pooled = found.only(part="overlap", stage="all")
     rows = []
     for task in (tasks.reusing, *tasks.others):
         own = [each for each in pooled.numbers if each.where["task"] == task]
@@ -197,7 +196,7 @@ def intervention(result: Result, models: Sequence[str], tasks: Tasks) -> Section
     rows, shown = [], []
     for model in models:
         for choice, words in CHOICES.items():
-            found = part(result, "intervention", model=model, choice=choice)
+            found = result.only(part="intervention", model=model, choice=choice)
             if found.numbers:
                 rows.append(_row(found, model, words))
                 shown += _dots(found, model, choice, words)
@@ -214,7 +213,7 @@ def intervention(result: Result, models: Sequence[str], tasks: Tasks) -> Section
     frame = pd.DataFrame(shown).sort_values("label", key=lambda labels: labels.map(order), kind="stable")
     chart = figures.comparison(frame, measure="accuracy", title="Before and after")
     caption = f"Accuracy on {short(tasks.reusing)}; Wilson's interval, of random heads that of 95 % of the draws."
-    exact = [each for model in models for each in part(result, "intervention", model=model).numbers]
+    exact = [each for model in models for each in result.only(part="intervention", model=model).numbers]
     reading = (
         "Orange is what is claimed to repair the task. It must lie right of both, nothing forced and random heads."
     )
@@ -257,7 +256,7 @@ def attention(result: Result, models: Sequence[str]) -> Section | None:
     numbers = [
         each
         for model in models
-        for each in part(result, "intervention", model=model, choice="all").numbers
+        for each in result.only(part="intervention", model=model, choice="all").numbers
         if each.name.startswith("watched_attention")
     ]
     if not numbers:
@@ -277,4 +276,4 @@ def attention(result: Result, models: Sequence[str]) -> Section | None:
 
 
 def _file(*parts: str) -> str:
-    return "-".join(each.replace("/", "_").replace(" ", "_") for each in parts)
+    return file_name(*parts).replace(" ", "_")

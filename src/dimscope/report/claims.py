@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dimscope.core.result import Number, Result
-from dimscope.report.tables import cell
+from dimscope.report.tables import cell, cell_of
 from dimscope.report.verdict import FAILS, HOLDS, UNTOLD, Verdict
 
 CONTROLS = {
@@ -75,8 +75,8 @@ def _does_the_task(own: _Own) -> Verdict:
         where = "above" if principal.value > high else "within"
         told, why = HOLDS, f"ρ is {where} the full model's interval, so the claim holds here"
     clause = (
-        f"One dimension, ρ{_standing(own)}, classifies {_told(principal)} of the held-out sentences rightly, the full "
-        f"model {_told(full)}, always answering the majority class {cell(majority.value)}: {why}"
+        f"One dimension, ρ{_standing(own)}, classifies {cell_of(principal)} of the held-out sentences rightly, the "
+        f"full model {cell_of(full)}, always answering the majority class {cell(majority.value)}: {why}"
     )
     return Verdict("ρ alone does as well as the full model", told, clause)
 
@@ -95,7 +95,7 @@ def _beats_its_controls(own: _Own) -> Verdict:
     controls = {name: own.accuracy(name) for name in CONTROLS}
     low = principal.interval[0] if principal.interval else principal.value
     matching = {name: control for name, control in controls.items() if control.value >= principal.value}
-    reaching = {name: control for name, control in controls.items() if _high(control) >= low}
+    reaching = {name: control for name, control in controls.items() if control.high >= low}
     if _is_missing(principal.value, *(control.value for control in controls.values())):
         told, why = UNTOLD, "Whether ρ does more than its controls cannot be told, since a number is missing"
     elif matching:
@@ -109,7 +109,7 @@ def _beats_its_controls(own: _Own) -> Verdict:
         told, why = HOLDS, f"ρ does more than its controls: its interval lies above {_listed(controls)}"
     others = own.mean("num_dims_as_good_as_principal", weights="fine-tuned").value
     clause = (
-        f"{why}; for comparison, the best linear direction has {_told(linear)}, and the number of other single "
+        f"{why}; for comparison, the best linear direction has {cell_of(linear)}, and the number of other single "
         f"dimensions that do at least as well as ρ is {_count(others)}"
     )
     return Verdict("ρ does more than its controls", told, clause)
@@ -122,7 +122,7 @@ def _outliers_persist(own: _Own) -> Verdict:
     )
     claim = "Outliers persist beyond chance"
     if before == 0:
-        ranks = _told(own.mean("variance_rank_correlation"))
+        ranks = cell_of(own.mean("variance_rank_correlation"))
         clause = (
             f"Before fine-tuning no dimension is an outlier, so none could persist ({_count(after)} after it; "
             f"Spearman's correlation of the variances before with those after is {ranks})"
@@ -145,7 +145,7 @@ def _variance_tells(own: _Own) -> Verdict:
     told, how = _over_seeds([math.nan if math.isnan(value) else value > 0 and p < _LEVEL for value, p in pairs])
     said = {FAILS: "variance does not go", UNTOLD: "whether variance goes"}.get(told, "variance goes")
     end = " cannot be told" if told == UNTOLD else ""
-    correlation = _told(own.mean(name, **where))
+    correlation = cell_of(own.mean(name, **where))
     clause = f"{said} with 1-D accuracy{end} (Spearman's correlation {correlation}), {how}"
     return Verdict("Variance goes with 1-D accuracy", told, clause)
 
@@ -163,21 +163,13 @@ def _under(is_so: Sequence[bool]) -> str:
     return f"under {sum(is_so)} of {len(is_so)} seed{'s' if len(is_so) > 1 else ''}"
 
 
-def _high(number: Number) -> float:
-    return number.interval[1] if number.interval else number.value
-
-
-def _told(number: Number) -> str:
-    return cell(number.value, number.interval)
-
-
 def _count(mean: float) -> str:
     """A mean of counts: whole where it is whole."""
     return f"{mean:.1f}".removesuffix(".0")
 
 
 def _listed(controls: Mapping[str, Number]) -> str:
-    *first, last = (f"{CONTROLS[name]} {name} {_told(number)}" for name, number in controls.items())
+    *first, last = (f"{CONTROLS[name]} {name} {cell_of(number)}" for name, number in controls.items())
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -10,11 +10,10 @@ an interval is reached.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from dimscope.core.result import Number, Result
 from dimscope.numerics.bracket import Bracket
-from dimscope.report.tables import cell
+from dimscope.report.tables import cell, cell_of
 from dimscope.report.verdict import FAILS, HOLDS, UNMEASURED, UNTOLD, Verdict
 
 FEW = 0.01
@@ -25,21 +24,15 @@ WAYS = {"lora": "LoRA of rank 1", "biases": "biases (BitFit)", "head": "the head
 
 def verdicts(result: Result, model: str, task: str) -> list[Verdict]:
     """Judge the seven claims, in the order in which they are told."""
-    plain = part(result, "plain", model=model, task=task)
-    others = {name: part(result, name, model=model, task=task) for name in _COMPARED}
+    plain = result.only(part="plain", model=model, task=task)
+    others = {name: result.only(part=name, model=model, task=task) for name in _COMPARED}
     return [
         _few_suffice(plain),
         *(_needs_fewer(plain, others[name], *words) for name, words in _COMPARED.items()),
-        _falls(part(result, "small encoder", task=task)),
-        _is_bounded(part(result, "bound", model=model, task=task)),
+        _falls(result.only(part="small encoder", task=task)),
+        _is_bounded(result.only(part="bound", model=model, task=task)),
         _as_good_as(result, model, task),
     ]
-
-
-def part(result: Result, name: str, **place: str | int) -> Result:
-    """Give the numbers of one part of the study at that place; none if it was not measured."""
-    wanted = {"part": name, **place}.items()
-    return Result(numbers=[each for each in result.numbers if wanted <= dict(each.where).items()])
 
 
 def is_search(numbers: Result) -> bool:
@@ -152,8 +145,8 @@ def _is_bounded(bound: Result) -> Verdict:
     num_bits = bound.value("best_num_bits")
     clause = (
         f"From {bound.value('num_trained'):,.0f} numbers of {num_bits:.0f} bit{'s' if num_bits > 1 else ''} the error "
-        f"is bounded by {cell(best)} (measured {_told(measured)}, gap {cell(bound.value('gap'))}; always answering the "
-        f"majority class {cell(constant.value)})"
+        f"is bounded by {cell(best)} (measured {cell_of(measured)}, gap {cell(bound.value('gap'))}; always answering "
+        f"the majority class {cell(constant.value)})"
     )
     if best >= 1:
         return Verdict(claim, FAILS, f"{clause}: it is vacuous")
@@ -169,12 +162,12 @@ def _as_good_as(result: Result, model: str, task: str) -> Verdict:
     measured = {way: pair for way, pair in pairs.items() if pair}
     if not measured:
         return Verdict(claim, UNMEASURED, "Other ways to train as few numbers: not measured")
-    each = (f"{WAYS[way]} {_told(own)} and {_told(subspace)}" for way, (own, subspace) in measured.items())
+    each = (f"{WAYS[way]} {cell_of(own)} and {cell_of(subspace)}" for way, (own, subspace) in measured.items())
     said = f"Other ways, and a random subspace of as many numbers: {', '.join(each)}"
-    majority = part(result, "plain", model=model, task=task).value("majority_accuracy")
-    learned = {WAYS[way]: pair for way, pair in measured.items() if _low(pair[0]) > majority}
-    lower = [way for way, (own, subspace) in learned.items() if _high(subspace) < _low(own)]
-    below = [way for way, (own, subspace) in learned.items() if subspace.value < _low(own)]
+    majority = result.only(part="plain", model=model, task=task).value("majority_accuracy")
+    learned = {WAYS[way]: pair for way, pair in measured.items() if pair[0].low > majority}
+    lower = [way for way, (own, subspace) in learned.items() if subspace.high < own.low]
+    below = [way for way, (own, subspace) in learned.items() if subspace.value < own.low]
     if not learned:
         return Verdict(claim, UNTOLD, f"{said}: no other way is surely better than the majority class")
     if lower:
@@ -186,7 +179,7 @@ def _as_good_as(result: Result, model: str, task: str) -> Verdict:
 
 def ways(result: Result, way: str, model: str, task: str) -> tuple[Number, Number] | None:
     """Give the accuracy of a way to train few numbers and that of the random subspace of as many, if measured."""
-    numbers = part(result, f"as many as {way}", model=model, task=task)
+    numbers = result.only(part=f"as many as {way}", model=model, task=task)
     if not numbers.numbers:
         return None
     return numbers.number("accuracy", training=way), numbers.number("accuracy", training="subspace")
@@ -203,7 +196,7 @@ def _is_below(fewer: Bracket, more: Bracket) -> str:
 def _nothing_to_reach(search: Result) -> str | None:
     """Say why a bracket tells nothing: the model learned nothing, or the majority class would pass."""
     majority = search.value("majority_accuracy")
-    if _low(search.number("accuracy", training="full")) <= majority:
+    if search.number("accuracy", training="full").low <= majority:
         return "the full model is not surely better than the majority class, so there is nothing to reach"
     if search.value("target_accuracy") <= majority:
         return "the majority class alone reaches that, so it tells nothing"
@@ -213,7 +206,7 @@ def _nothing_to_reach(search: Result) -> str | None:
 def _to_reach(search: Result, found: Bracket) -> str:
     """Tell the bracket at another level, and whether even the full model stays below that."""
     full = search.number("accuracy", training="full")
-    return f"{in_words(found)} (all parameters: {_told(full)})"
+    return f"{in_words(found)} (all parameters: {cell_of(full)})"
 
 
 def _levels(search: Result) -> str:
@@ -222,21 +215,4 @@ def _levels(search: Result) -> str:
         search.value("target_accuracy"),
         search.value("majority_accuracy"),
     )
-    return f"to reach {cell(target)}, full model {_told(full)}, majority class {cell(majority)}"
-
-
-def _told(number: Number) -> str:
-    return cell(number.value, number.interval)
-
-
-def _low(number: Number) -> float:
-    return number.interval[0] if number.interval else number.value
-
-
-def _high(number: Number) -> float:
-    return number.interval[1] if number.interval else number.value
-
-
-def sentences(judged: Sequence[Verdict]) -> list[str]:
-    """Tell each verdict in a sentence."""
-    return [f"{each.clause}." for each in judged]
+    return f"to reach {cell(target)}, full model {cell_of(full)}, majority class {cell(majority)}"

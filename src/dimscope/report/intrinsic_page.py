@@ -6,7 +6,7 @@ from dimscope.core.result import Result
 from dimscope.report import intrinsic_claims as claims
 from dimscope.report import intrinsic_sections as sections
 from dimscope.report.page import Page
-from dimscope.report.verdict import verdict_table
+from dimscope.report.verdict import sentences, verdict_table
 
 
 def page(result: Result) -> Page:
@@ -27,7 +27,7 @@ def page(result: Result) -> Page:
         question=_QUESTION,
         introduction=[text.format(share=result.settings["d90"]["share"]) for text in _INTRODUCTION],
         verdicts=verdict_table(judged),
-        answers={f"{model} on {task}": claims.sentences(told) for (model, task), told in judged.items()},
+        answers={f"{model} on {task}": sentences(told) for (model, task), told in judged.items()},
         sections=[section for section in laid_out if section],
         caveats=[*result.notes, *_CAVEATS],
         settings=result.settings,
@@ -39,7 +39,7 @@ def page(result: Result) -> Page:
 
 def models_and_tasks(result: Result) -> list[sections.Cell]:
     """Give every model and task, in the order of the study."""
-    searched = (each.where for each in claims.part(result, "plain").numbers if each.name == "target_accuracy")
+    searched = (each.where for each in result.only(part="plain").numbers if each.name == "target_accuracy")
     return [(str(where["model"]), str(where["task"])) for where in searched]
 
 

@@ -10,9 +10,9 @@ import pandas as pd
 
 from dimscope.core.result import Number, Result, table
 from dimscope.report import figures
-from dimscope.report.intrinsic_claims import WAYS, bracket, in_words, is_search, part, steps, ways
+from dimscope.report.intrinsic_claims import WAYS, bracket, in_words, is_search, steps, ways
 from dimscope.report.intrinsic_dimension import bracket_table, curve_table, curves
-from dimscope.report.page import Figure, Section, Table
+from dimscope.report.page import Figure, Section, Table, file_name
 from dimscope.report.tables import MISSING, cell, wide
 from dimscope.report.theme import ACCENT, Chart, themed
 
@@ -61,7 +61,7 @@ def _tried(found: Mapping[str, Result]) -> pd.DataFrame:
 
 def searches(result: Result, model: str, task: str) -> dict[str, Result]:
     """Give the searches that were finished, by name."""
-    found = {name: part(result, name, model=model, task=task) for name in SEARCHES}
+    found = {name: result.only(part=name, model=model, task=task) for name in SEARCHES}
     return {name: each for name, each in found.items() if is_search(each)}
 
 
@@ -111,12 +111,12 @@ def controls(result: Result, cells: Sequence[Cell]) -> Section:
 
 def pretraining(result: Result, tasks: Sequence[str]) -> Section | None:
     """d90 against steps of pretraining, of a small encoder; none if there was none."""
-    found = {task: series for task in tasks if steps(series := part(result, "small encoder", task=task))}
+    found = {task: series for task in tasks if steps(series := result.only(part="small encoder", task=task))}
     if not found:
         return None
     tables, charts = [], []
     for task, series in found.items():
-        by_step = {step: part(series, "small encoder", step=step) for step in steps(series)}
+        by_step = {step: series.only(part="small encoder", step=step) for step in steps(series)}
         losses = [each.value("masked_loss") for each in by_step.values()]
         frame = bracket_table({str(step): each for step, each in by_step.items()}).rename(columns={"name": "step"})
         frame.insert(1, "masked loss", losses)
@@ -168,7 +168,7 @@ def bound(result: Result, cells: Sequence[Cell]) -> Section:
     numbers = [
         each
         for model, task in cells
-        for each in part(result, "bound", model=model, task=task).numbers
+        for each in result.only(part="bound", model=model, task=task).numbers
         if each.name in _BOUND and each.where.get("bits", 32) == 32
     ]
     text = [
@@ -261,8 +261,3 @@ def _ends_of(number: Number) -> tuple[float, float]:
 
 def _nothing(cells: Sequence[Cell]) -> pd.DataFrame:
     return pd.DataFrame([{"model": model, "task": task, "bound": "not measured"} for model, task in cells])
-
-
-def file_name(*parts: str) -> str:
-    """Give a file's name that holds those of models and tasks."""
-    return "-".join(each.replace("/", "_") for each in parts)

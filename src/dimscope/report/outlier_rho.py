@@ -10,7 +10,7 @@ import pandas as pd
 from dimscope.core.result import Number, Result, table
 from dimscope.report.inside import dose_response, heat_map
 from dimscope.report.outlier_sections import Cell, averages
-from dimscope.report.page import Figure, Section, Table
+from dimscope.report.page import Figure, Section, Table, file_name
 from dimscope.report.tables import wide
 
 
@@ -35,7 +35,7 @@ def editing(result: Result, cells: Sequence[Cell]) -> Section:
             title=f"Does editing ρ flip the decisions? {model}, {task}",
         )
         charts.append(
-            Figure(_file("editing", model, task), chart, "Decisions flipped by moving the final state along ρ.")
+            Figure(file_name("editing", model, task), chart, "Decisions flipped by moving the final state along ρ.")
         )
     text = [
         "Before the classifier reads the final state, ρ is moved by so many of its standard deviations over the "
@@ -91,7 +91,7 @@ def writers(result: Result, cells: Sequence[Cell]) -> Section:
         )
         charts.append(
             Figure(
-                _file("writers", model, task),
+                file_name("writers", model, task),
                 chart,
                 "Direct share of every head and MLP in ρ's variance, averaged over seeds.",
             )
@@ -106,7 +106,3 @@ def writers(result: Result, cells: Sequence[Cell]) -> Section:
         "writes much of what ρ says of a sentence, a blue one works against it."
     )
     return Section("Where ρ is written", text, tables, reading, charts)
-
-
-def _file(*parts: str) -> str:
-    return "-".join(part.replace("/", "_") for part in parts)

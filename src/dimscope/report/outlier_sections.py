@@ -10,7 +10,7 @@ import pandas as pd
 
 from dimscope.core.result import Number, Result, table
 from dimscope.report import figures
-from dimscope.report.page import Figure, Section, Table
+from dimscope.report.page import Figure, Section, Table, file_name
 from dimscope.report.tables import wide
 
 Cell = tuple[str, str]
@@ -116,7 +116,7 @@ def variance(result: Result, cells: Sequence[Cell]) -> Section:
         mean = dict(zip(variance.ticks["weights"], variance.values.mean(axis=1), strict=True))
         title = f"Variance of every dimension: {model}, {task}"
         caption = "Each dimension's variance over the mean variance, largest first, averaged over seeds."
-        charts.append(Figure(_file("spectrum", model, task), figures.spectrum(mean, factor, title=title), caption))
+        charts.append(Figure(file_name("spectrum", model, task), figures.spectrum(mean, factor, title=title), caption))
     text = [
         "A constant-mean dimension is an outlier in another sense: its mean lies far from those of the others, however "
         "little it varies. The participation ratio says over how many dimensions the variance is spread."
@@ -143,7 +143,7 @@ def profiles(result: Result, cells: Sequence[Cell]) -> Section:
         caption = (
             "Mean and standard deviation of every dimension over held-out sentences, their states averaged over seeds."
         )
-        charts.append(Figure(_file("activations", model, task), chart, caption))
+        charts.append(Figure(file_name("activations", model, task), chart, caption))
     reading = (
         "From left to right, every dimension of the state: the line is its mean over sentences, the band one standard "
         "deviation to either side. A wide spike is a dimension that varies; a tall narrow one stands far off but says "
@@ -174,7 +174,7 @@ def correlation(result: Result, cells: Sequence[Cell]) -> Section:
         title = f"Do dimensions that vary more know more? {model}, {task}"
         chart = figures.variance_against_accuracy(variance.values[1].mean(axis=0), rules, lines, title=title)
         caption = "Every dimension of the fine-tuned model: its variance and its accuracy alone, averaged over seeds."
-        charts.append(Figure(_file("variance_accuracy", model, task), chart, caption))
+        charts.append(Figure(file_name("variance_accuracy", model, task), chart, caption))
     text = [
         "Spearman's correlation of variance with accuracy over dimensions, and its permutation p-value. The exact rule "
         "does not see the scale of a dimension; the paper's grid of absolute steps does, and handicaps what varies "
@@ -218,7 +218,7 @@ def persistence(result: Result, cells: Sequence[Cell]) -> Section:
         ]
         member = np.concatenate([array.values.reshape(-1, array.values.shape[-1]) for array in arrays.values()])
         chart = figures.persistence(member.astype(bool), labels, title=f"Which dimensions stay outliers: {model}")
-        charts.append(Figure(_file("persistence", model), chart, "Outlier dimensions by task, seed and weights."))
+        charts.append(Figure(file_name("persistence", model), chart, "Outlier dimensions by task, seed and weights."))
     text = ["Chance: sets of the same sizes drawn at random (hypergeometric for two sets, permutation for more)."]
     reading = (
         "A column for each dimension that is ever an outlier, a row for each model that was measured: a filled tile "
@@ -272,7 +272,9 @@ def ablation(result: Result, cells: Sequence[Cell]) -> Section:
             if each.where["ablated"] != "nothing"
         )
         chart = figures.ablation(shown, title=f"What is lost without them: {model}, {task}")
-        charts.append(Figure(_file("ablation", model, task), chart, "Accuracy after dimensions lost what they say."))
+        charts.append(
+            Figure(file_name("ablation", model, task), chart, "Accuracy after dimensions lost what they say.")
+        )
     text = [
         "Dimensions were set to their mean, to their value in another sentence, or to zero, at the final state or "
         "after every layer (there on fewer sentences). Zero also moves the state to where no sentence lies; read the "
@@ -298,7 +300,3 @@ def _under_each_fill(numbers: Sequence[Number]) -> list[Number]:
         ),
         key=lambda each: places.index((each.where["model"], each.where["task"], each.where["place"])),
     )
-
-
-def _file(*parts: str) -> str:
-    return "-".join(part.replace("/", "_") for part in parts)

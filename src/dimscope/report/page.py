@@ -144,6 +144,15 @@ def as_text(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def file_name(*parts: str) -> str:
+    """Give a name for the file of a figure or table that holds those of models and tasks.
+
+    >>> file_name("d_curve", "tiny/bert", "glue/rte")
+    'd_curve-tiny_bert-glue_rte'
+    """
+    return "-".join(part.replace("/", "_") for part in parts)
+
+
 def _section(section: Section) -> list[str]:
     blocks = [f"## {to_markdown_text(section.title)}", *map(to_markdown_text, section.text)]
     for table in section.tables:

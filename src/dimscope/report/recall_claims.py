@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from dimscope.core.result import Number, Result
 from dimscope.numerics.reweighting import COLLINEAR
-from dimscope.report.tables import cell
+from dimscope.report.tables import cell, cell_of
 from dimscope.report.verdict import FAILS, HOLDS, UNMEASURED, UNTOLD, Verdict
 
 CONTROLS = ("scrambled prompts", "scrambled subjects")
@@ -29,7 +29,7 @@ _LITTLE = 0.05
 def verdicts(result: Result, model: str, task: str) -> list[Verdict]:
     """Judge the six claims, in the order in which they are told."""
     movers, reweighting, last, every, mitigation = (
-        piece(result, name, model=model, task=task)
+        result.only(piece=name, model=model, task=task)
         for name in ("movers", "reweighting", "last layer", "last layer, all prompts", "mitigation")
     )
     return [
@@ -50,22 +50,16 @@ def cause(noisy: Result, clean: Result, noise: float) -> Verdict:
     with_noise, without = (_change(each) for each in (noisy, clean))
     clause = (
         f"Where {noise:.0%} of the training answers are wrong, the last layer changes the right answer's probability "
-        f"by {_told(with_noise)} (to {_end(noisy)}, where {1 - noise:.0%} would be as sure as the data allow), without "
-        f"noise by {_told(without)} (to {_end(clean)})"
+        f"by {cell_of(with_noise)} (to {_end(noisy)}, where {1 - noise:.0%} would be as sure as the data allow), "
+        f"without noise by {cell_of(without)} (to {_end(clean)})"
     )
-    if _high(with_noise) < 0 <= _high(without):
+    if with_noise.high < 0 <= without.high:
         return Verdict(claim, HOLDS, f"{clause}: it lowers the answer with noise alone, so the claim holds here")
-    if _low(with_noise) > 0:
+    if with_noise.low > 0:
         return Verdict(claim, FAILS, f"{clause}: even with noise it raises the answer, so the claim does not hold here")
-    if _high(without) < 0:
+    if without.high < 0:
         return Verdict(claim, FAILS, f"{clause}: it lowers the answer without noise too, so noise is not the cause")
     return Verdict(claim, UNTOLD, f"{clause}: whether it lowers the answer with noise cannot be told")
-
-
-def piece(result: Result, name: str, **place: str | int | float) -> Result:
-    """Give the numbers of one piece of the study at that place; none if it was not measured."""
-    wanted = {"piece": name, **place}.items()
-    return Result(numbers=[each for each in result.numbers if wanted <= dict(each.where).items()])
 
 
 def named(result: Result, name: str, **where: str | int | float) -> list[Number]:
@@ -78,11 +72,6 @@ def best_layer(reweighting: Result) -> int:
     return _layer_of_highest(named(reweighting, "r2_score", fit="heads"))
 
 
-def sentences(judged: Sequence[Verdict]) -> list[str]:
-    """Tell each verdict in a sentence."""
-    return [f"{each.clause}." for each in judged]
-
-
 def _few_act(movers: Result) -> Verdict:
     claim = "A few heads act on the answer"
     if not movers.numbers:
@@ -92,7 +81,7 @@ def _few_act(movers: Result) -> Verdict:
     clause = (
         f"The heads {carried.where['heads']} have {carried.value:.0%} of what all heads send to the logits directly, "
         f"either way (all alike would have {even.value:.0%}); the strongest, {_head(strongest)}, sends "
-        f"{_told(strongest)} of the answer's change"
+        f"{cell_of(strongest)} of the answer's change"
     )
     if carried.value > _HALF:
         return Verdict(claim, HOLDS, f"{clause}: more than half, so the claim holds here")
@@ -108,12 +97,12 @@ def _pass_the_subject(reweighting: Result) -> Verdict:
         reweighting.value("median_rank", message="all heads", output=output) for output in ("subject", "answer")
     )
     clause = (
-        f"What they write together has the subject above the answer in {_told(above)} of the prompts (median ranks "
+        f"What they write together has the subject above the answer in {cell_of(above)} of the prompts (median ranks "
         f"{subject:,.0f} and {answer:,.0f})"
     )
     attention = {str(each.where["head"]): each for each in named(reweighting, "attention_to_subject")}
     if others := attention.pop(OTHERS, None):
-        looking = [each for each in attention.values() if _low(each) > others.value]
+        looking = [each for each in attention.values() if each.low > others.value]
         clause += (
             f"; from the last token {len(looking)} of {len(attention)} attend to the subject more than the other heads "
             f"of their layers do ({cell(others.value)})"
@@ -128,16 +117,17 @@ def _reweight(reweighting: Result) -> Verdict:
     layer = best_layer(reweighting)
     fit = reweighting.number("r2_score", layer=layer, fit="heads")
     controls = {name: reweighting.number("r2_score", layer=layer, fit=name) for name in CONTROLS}
-    weights = ", ".join(f"{each.where['head']} {_told(each)}" for each in named(reweighting, "weight", layer=layer))
+    weights = ", ".join(f"{each.where['head']} {cell_of(each)}" for each in named(reweighting, "weight", layer=layer))
     num_layers, condition = len(named(reweighting, "r2_score", fit="heads")), _condition(reweighting, layer)
+    beside = " and ".join(f"{name} {cell_of(each)}" for name, each in controls.items())
     clause = (
         f"On subjects left out, a weighted sum of these heads explains at best (layer {layer}, of {num_layers} tried) "
-        f"{_told(fit)} of an MLP's output, {' and '.join(f'{name} {_told(each)}' for name, each in controls.items())}; "
+        f"{cell_of(fit)} of an MLP's output, {beside}; "
         f"the weights there are {weights} ({condition})"
     )
-    if _high(fit) < _LITTLE:
+    if fit.high < _LITTLE:
         return Verdict(claim, FAILS, f"{clause}: next to nothing, so the claim does not hold here")
-    best_control = max(_high(each) for each in controls.values())
+    best_control = max(each.high for each in controls.values())
     return Verdict(claim, *_beside(fit, best_control, clause, "the heads explain more than scrambled ones"))
 
 
@@ -153,10 +143,10 @@ def _vector_raises(reweighting: Result) -> Verdict:
     together = reweighting.value("median_rank", message="all heads and intercept", output="answer", layer=layer)
     clause = (
         f"The vector of layer {layer}'s MLP, which is the same for all prompts, added to what the heads wrote, raises "
-        f"the answer in {_told(own)} of the prompts (its median rank from {alone:,.0f} to {together:,.0f}), a random "
-        f"vector as long in {_told(random)}"
+        f"the answer in {cell_of(own)} of the prompts (its median rank from {alone:,.0f} to {together:,.0f}), a random "
+        f"vector as long in {cell_of(random)}"
     )
-    return Verdict(claim, *_beside(own, _high(random), clause, "it raises the answer more often"))
+    return Verdict(claim, *_beside(own, random.high, clause, "it raises the answer more often"))
 
 
 def _lowers(last: Result, every: Result) -> Verdict:
@@ -165,20 +155,22 @@ def _lowers(last: Result, every: Result) -> Verdict:
         return Verdict(claim, UNMEASURED, "The last layer: not measured")
     change, lowered = _change(last), last.number("lowered_fraction", output="answer")
     clause = (
-        f"The last layer changes the right answer's probability by {_told(change)}, to {_end(last)}, and lowers it in "
-        f"{_told(lowered)} of the prompts that the model has right"
+        f"The last layer changes the right answer's probability by {cell_of(change)}, to {_end(last)}, and lowers it "
+        f"in {cell_of(lowered)} of the prompts that the model has right"
     )
     if every.numbers:
         of_all = every.number("lowered_fraction", output="answer")
-        clause += f" (of all prompts: by {_told(_change(every))}, in {_told(of_all)})"
+        clause += f" (of all prompts: by {cell_of(_change(every))}, in {cell_of(of_all)})"
     heads, mlp, scale = (
         last.number("mean_log_probability_share", part=part) for part in ("all heads", "MLP", "norm's scale")
     )
-    clause += f"; of its log-probability's change are the heads' {_told(heads)}, the MLP's {_told(mlp)}, and that of "
-    clause += f"the final norm's scale {_told(scale)} nats"
-    if _high(change) < 0:
+    clause += (
+        f"; of its log-probability's change are the heads' {cell_of(heads)}, the MLP's {cell_of(mlp)}, and that of "
+    )
+    clause += f"the final norm's scale {cell_of(scale)} nats"
+    if change.high < 0:
         return Verdict(claim, HOLDS, f"{clause}: it lowers it on average, so the claim holds here")
-    if _low(change) > 0:
+    if change.low > 0:
         return Verdict(claim, FAILS, f"{clause}: it raises it on average, so the claim does not hold here")
     return Verdict(claim, UNTOLD, f"{clause}: whether it lowers it on average cannot be told")
 
@@ -192,16 +184,16 @@ def _is_taken_back(last: Result, mitigation: Result) -> Verdict:
     best = max(changes, key=lambda each: each.value)
     dose = float(best.where["dose"])
     controls = named(mitigation, "probability_change", scaled=ELSEWHERE, dose=dose)
-    elsewhere = f" (in other layers by {_told(controls[0])})" if controls else ""
-    if _high(lowest) >= 0:
-        clause = f"No head of the last layer, nor its MLP, surely takes from the answer (least {_told(lowest)} nats)"
+    elsewhere = f" (in other layers by {cell_of(controls[0])})" if controls else ""
+    if lowest.high >= 0:
+        clause = f"No head of the last layer, nor its MLP, surely takes from the answer (least {cell_of(lowest)} nats)"
         return Verdict(claim, UNTOLD, f"{clause}: there is no part to make smaller, so the claim cannot be told")
     clause = (
         f"The part of the last layer that takes most from the answer's log-probability is {lowest.where['scaled']} "
-        f"({_told(lowest)} nats); on prompts drawn anew, with it times {1 - dose:g} the probability changes by "
-        f"{_told(best)}, the most of {len(changes)} doses{elsewhere}, accuracy by {_told(_at(mitigation, best))}"
+        f"({cell_of(lowest)} nats); on prompts drawn anew, with it times {1 - dose:g} the probability changes by "
+        f"{cell_of(best)}, the most of {len(changes)} doses{elsewhere}, accuracy by {cell_of(_at(mitigation, best))}"
     )
-    least = max([0.0, *map(_high, controls)])
+    least = max([0.0, *(each.high for each in controls)])
     return Verdict(claim, *_beside(best, least, clause, "less of it raises the answer"))
 
 
@@ -217,9 +209,9 @@ def _at(mitigation: Result, change: Number) -> Number:
 
 def _beside(number: Number, control: float, clause: str, what: str) -> tuple[str, str]:
     """Tell whether the number's interval lies above its control, below it, or around it."""
-    if _low(number) > control:
+    if number.low > control:
         return HOLDS, f"{clause}: {what}, so the claim holds here"
-    if _high(number) < control or number.value <= control:
+    if number.high < control or number.value <= control:
         return FAILS, f"{clause}: that {what} is not so here"
     return UNTOLD, f"{clause}: whether {what} cannot be told"
 
@@ -239,15 +231,3 @@ def _layer_of_highest(numbers: Sequence[Number]) -> int:
 
 def _head(number: Number) -> str:
     return f"{number.where['layer']}.{number.where['head']}"
-
-
-def _told(number: Number) -> str:
-    return cell(number.value, number.interval)
-
-
-def _low(number: Number) -> float:
-    return number.interval[0] if number.interval else number.value
-
-
-def _high(number: Number) -> float:
-    return number.interval[1] if number.interval else number.value

@@ -6,7 +6,7 @@ from dimscope.core.result import Result
 from dimscope.report import recall_claims as claims
 from dimscope.report import recall_sections as sections
 from dimscope.report.page import Page
-from dimscope.report.verdict import Verdict, verdict_table
+from dimscope.report.verdict import Verdict, sentences, verdict_table
 
 
 def page(result: Result) -> Page:
@@ -27,7 +27,7 @@ def page(result: Result) -> Page:
         question=_QUESTION,
         introduction=_INTRODUCTION,
         verdicts=verdict_table(judged),
-        answers={f"{model} on {task}": claims.sentences(told) for (model, task), told in judged.items()},
+        answers={f"{model} on {task}": sentences(told) for (model, task), told in judged.items()},
         sections=laid_out,
         caveats=[*result.notes, *_CAVEATS],
         settings=result.settings,
@@ -39,19 +39,19 @@ def page(result: Result) -> Page:
 
 def models_and_tasks(result: Result) -> list[sections.Cell]:
     """Give every model and set of prompts, in the order of the study."""
-    asked = (each.where for each in claims.piece(result, "accuracy").numbers)
+    asked = (each.where for each in result.only(piece="accuracy").numbers)
     return list(dict.fromkeys((str(where["model"]), str(where["task"])) for where in asked))
 
 
 def _causes(result: Result) -> dict[sections.Cell, list[Verdict]]:
     """Hold the models that were trained here, with and without noise, against each other."""
-    trained = claims.piece(result, "training").numbers
+    trained = result.only(piece="training").numbers
     noise = {str(each.where["model"]): float(each.where["label_noise"]) for each in trained}
     if len(noise) < 2:
         return {}
     clean, noisy = sorted(noise, key=lambda model: noise[model])
     task = str(trained[0].where["task"])
-    of = {model: claims.piece(result, "last layer", model=model, task=task) for model in noise}
+    of = {model: result.only(piece="last layer", model=model, task=task) for model in noise}
     return {("trained here, both", task): [claims.cause(of[noisy], of[clean], noise[noisy])]}
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 
 from dimscope.core.result import Number, Result, table
 from dimscope.report.inside import attribution_bars, by_layer, dose_response, heat_map
-from dimscope.report.page import Figure, Section, Table
-from dimscope.report.recall_claims import CONTROLS, ELSEWHERE, named, piece
-from dimscope.report.tables import MISSING, cell, wide
+from dimscope.report.page import Figure, Section, Table, file_name
+from dimscope.report.recall_claims import CONTROLS, ELSEWHERE, named
+from dimscope.report.tables import MISSING, cell, cell_of, wide
 from dimscope.report.verdict import Verdict
 
 Cell = tuple[str, str]
@@ -63,7 +63,7 @@ def movers(result: Result, cells: Sequence[Cell]) -> Section:
             title=f"What each head sends to the logits: {model}, {task}",
         )
         caption = f"Share of the answer's change that each head sends to the logits directly: {model}, {task}."
-        figures.append(Figure(file_name("heads", model, task), chart, caption))
+        figures.append(Figure(_file("heads", model, task), chart, caption))
     text = [
         "Another subject is put into the prompt, and what one head alone then writes is taken over into the run of the "
         "prompt, all other heads being held (path patching). A share of 1 would be the whole change of the answer. Of "
@@ -77,7 +77,7 @@ def movers(result: Result, cells: Sequence[Cell]) -> Section:
 
 def _head_row(number: Number, written: Result) -> dict[str, str]:
     head = f"{number.where['layer']}.{number.where['head']}"
-    row = {"head": head, "share": _told(number)}
+    row = {"head": head, "share": cell_of(number)}
     looks = named(written, "attention_to_subject", head=head)
     ranks = {output: named(written, "median_rank", message=head, output=output) for output in ("subject", "answer")}
     above = named(written, "subject_above_answer_fraction", message=head)
@@ -101,12 +101,12 @@ def reweighting(result: Result, cells: Sequence[Cell]) -> Section:
             f"exchanged within the sentence in {found.value('exchangeable_fraction'):.0%} of the prompts."
         )
         frame = pd.DataFrame(_layer_row(found, layer) for layer in _layers(found, "r2_score"))
-        tables.append(Table(file_name("reweighting", model, task), frame, caption, exact=table(found.numbers)))
+        tables.append(Table(_file("reweighting", model, task), frame, caption, exact=table(found.numbers)))
         curves = _curves(found, "r2_score", "layer", {"fit": ("heads", *CONTROLS)})
         title = f"How much of each MLP the heads explain: {model}, {task}"
         caption = f"R² on subjects left out, by the layer of the MLP: {model}, {task}."
         chart = by_layer(curves, measure="R²", title=title)
-        figures.append(Figure(file_name("reweighting", model, task), chart, caption))
+        figures.append(Figure(_file("reweighting", model, task), chart, caption))
     reading = (
         "R² is the share of an MLP's output, about its mean, that is explained for subjects which the fit never saw; "
         "below 0 the mean is better. A fit by other prompts' heads (scrambled prompts) should explain nothing. That by "
@@ -119,16 +119,16 @@ def reweighting(result: Result, cells: Sequence[Cell]) -> Section:
 
 def _layer_row(found: Result, layer: int) -> dict[str, str]:
     fits = {each.where["fit"]: each for each in named(found, "r2_score", layer=layer)}
-    weights = {f"weight of {each.where['head']}": _told(each) for each in named(found, "weight", layer=layer)}
+    weights = {f"weight of {each.where['head']}": cell_of(each) for each in named(found, "weight", layer=layer)}
     raised = {each.where["added"]: each for each in named(found, "raised_fraction", layer=layer)}
     return {
         "MLP of layer": str(layer),
-        **{f"R², {name}": _told(fits[name]) for name in ("heads", *CONTROLS)},
+        **{f"R², {name}": cell_of(fits[name]) for name in ("heads", *CONTROLS)},
         "cosine": cell(found.value("mean_cosine", layer=layer, fit="heads")),
         "cosine, its vector alone": cell(found.value("mean_cosine", layer=layer, fit="intercept alone")),
         "condition number": cell(found.value("condition_number", layer=layer)),
-        "its vector raises the answer": _told(raised["intercept"]),
-        "a random one does": _told(raised["random vector"]),
+        "its vector raises the answer": cell_of(raised["intercept"]),
+        "a random one does": cell_of(raised["random vector"]),
         **weights,
     }
 
@@ -147,11 +147,11 @@ def last_layer(result: Result, cells: Sequence[Cell]) -> Section:
         caption = (
             f"The right answer's probability after each layer (−1: the embedding), through norm and head: {model}."
         )
-        figures.append(Figure(file_name("probability", model), chart, caption))
+        figures.append(Figure(_file("probability", model), chart, caption))
         for task, found in measured.items():
             bars = attribution_bars(_bars(found), measure="nats", title=f"What the last layer does: {model}, {task}")
             caption = f"Each part's share in the change of the answer's log-probability: {model}, {task}."
-            figures.append(Figure(file_name("last_layer", model, task), bars, caption))
+            figures.append(Figure(_file("last_layer", model, task), bars, caption))
     for name, prompts in (("last layer", "right ones"), ("last layer, all prompts", "all")):
         changes += [
             {"model": model, "task": task, "prompts": prompts, **_change_row(found)}
@@ -170,7 +170,7 @@ def last_layer(result: Result, cells: Sequence[Cell]) -> Section:
 
 def _change_row(found: Result) -> dict[str, str]:
     return {
-        f"{output}: {words}": _told(found.number(name, output=output))
+        f"{output}: {words}": cell_of(found.number(name, output=output))
         for output in ("answer", "first before")
         for words, name in (
             ("change of probability", "probability_change"),
@@ -201,7 +201,7 @@ def mitigation(result: Result, cells: Sequence[Cell]) -> Section:
         title = f"Less of {groups['scaled'][0]}: {model}, {task}"
         chart = dose_response(curves, dose_title="γ", measure="change of probability", title=title, reference=0.0)
         caption = f"The right answer's probability as the part's output is multiplied by 1 − γ: {model}, {task}."
-        figures.append(Figure(file_name("mitigation", model, task), chart, caption))
+        figures.append(Figure(_file("mitigation", model, task), chart, caption))
     text = [
         "The head or MLP of the last layer that takes most from the answer's log-probability writes less: its output "
         "times 1 − γ, at the last token. The prompts are drawn anew, and all of them count. As the control the same "
@@ -217,7 +217,7 @@ def _dose_row(found: Result, change: Number) -> dict[str, str]:
         "scaled": str(where["scaled"]),
         "γ": cell(float(where["dose"])),
         **{
-            metric.replace("_", " "): _told(found.number(f"{metric}_change", **where))
+            metric.replace("_", " "): cell_of(found.number(f"{metric}_change", **where))
             for metric in ("accuracy", "probability", "log_probability", "logit_difference")
         },
     }
@@ -246,7 +246,7 @@ def published(judged: Mapping[Cell, Sequence[Verdict]]) -> Section:
 
 def _of(result: Result, name: str, place: Cell) -> Result:
     model, task = place
-    return piece(result, name, model=model, task=task)
+    return result.only(piece=name, model=model, task=task)
 
 
 def _curves(
@@ -272,13 +272,8 @@ def _ends(number: Number) -> dict[str, float]:
 
 
 def _only(numbers: Sequence[Number]) -> str:
-    return _told(numbers[0]) if numbers else MISSING
+    return cell_of(numbers[0]) if numbers else MISSING
 
 
-def _told(number: Number) -> str:
-    return cell(number.value, number.interval)
-
-
-def file_name(*parts: str) -> str:
-    """Give a file's name that holds those of models and sets of prompts."""
-    return "-".join(each.replace("/", "_").replace(" ", "_").replace(",", "").replace("%", "") for each in parts)
+def _file(*parts: str) -> str:
+    return file_name(*parts).translate(str.maketrans(" ", "_", ",%"))

@@ -52,6 +52,15 @@ def cell(
     return " ".join(parts)
 
 
+def cell_of(number: Number) -> str:
+    """Give a number with its interval, without its unit, as a sentence names it.
+
+    >>> cell_of(Number(name="accuracy", value=0.8229, interval=(0.801, 0.8444)))
+    '0.823 [0.801, 0.844]'
+    """
+    return cell(number.value, number.interval)
+
+
 def wide(numbers: Sequence[Number], rows: Sequence[str], columns: str = "name") -> pd.DataFrame:
     """Give a table of cells: a row for each place along `rows`, a column for each value of `columns`.
 

@@ -21,6 +21,15 @@ class Verdict:
     clause: str
 
 
+def sentences(judged: Sequence[Verdict]) -> list[str]:
+    """Tell each verdict in a sentence.
+
+    >>> sentences([Verdict("It is so", HOLDS, "It is so, for it is")])
+    ['It is so, for it is.']
+    """
+    return [f"{each.clause}." for each in judged]
+
+
 def verdict_table(judged: Mapping[tuple[str, str], Sequence[Verdict]]) -> Table:
     """Give a row for each model and task, and a column for each claim.
 
