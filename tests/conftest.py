@@ -11,6 +11,8 @@ from threading import Thread
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from dimscope.core.errors import UserError
 from dimscope.data.packaged import MOVIE_REVIEWS
@@ -19,6 +21,8 @@ from dimscope.models.catalogue import ModelSource
 from dimscope.models.load import Network, load
 from dimscope.models.tiny import write_tiny
 from dimscope.store.packages import fetch
+from dimscope.training.settings import TrainingSettings
+from dimscope.training.subspace import Subspace, SubspaceSettings
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -164,3 +168,36 @@ def reviews() -> Task:
         return Split(tuple(texts), labels.astype(np.int64))
 
     return Task("reviews", ("bad", "good"), split(64), split(40))
+
+
+@pytest.fixture(scope="session")
+def ten_constraints() -> Callable[[SubspaceSettings, int], float]:
+    """Train some numbers to move 1,000 so that ten sums are met (Li et al. 2018, section 2); give exp(-loss), 1 at best."""
+
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.theta = nn.Parameter(torch.zeros(1000))
+            self.base_model = nn.Module()
+
+    class Toy:
+        device = torch.device("cpu")
+
+        def __init__(self) -> None:
+            self.model = Sums()
+
+    def performance(settings: SubspaceSettings, num_steps: int) -> float:
+        toy = Toy()
+        optimizer = Subspace(toy, settings, seed=1).optimizer(
+            toy, TrainingSettings(learning_rate=0.1, weight_decay=0.0)
+        )
+        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
+        for _ in range(num_steps):
+            loss = (toy.model.theta.view(10, 100).sum(1) - 1).square().sum()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            decay.step()
+        return np.exp(-loss.item())
+
+    return performance

@@ -1,33 +1,48 @@
-"""What recipes share that ask models × tasks: their benches, and the one pooled result that the page is made from.
+"""What recipes share that ask models × tasks: benches, pieces, one pooled result, and what is written of it.
 
 A study may have many pieces, of which some cannot be measured on some models: then a note says why, and all others are.
 """
 
 from __future__ import annotations
 
+import time
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dimscope.bench import Bench
 from dimscope.core.errors import UserError
-from dimscope.core.progress import say
+from dimscope.core.method import Settings
+from dimscope.core.processes import is_main
+from dimscope.core.progress import say, work
 from dimscope.core.provenance import RESULT_VERSION, digest, provenance
 from dimscope.core.recipe import Recipe
 from dimscope.core.result import Result
 from dimscope.data.catalogue import load_task
 from dimscope.data.options import TaskOptions
+from dimscope.data.prompt_task import PromptTask
+from dimscope.data.task import Task
+from dimscope.report.page import Page
+from dimscope.report.written import write_page
 from dimscope.scoring.cost import Cost, in_words, speed
+from dimscope.store.index import write_summary
 from dimscope.store.layout import Store
+from dimscope.training.processes import wait_for_all
 
 
 class Study(TaskOptions, Recipe):
     """A recipe on any models and tasks; its pooled result is kept under its settings."""
+
+    varied: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """What the study sets itself in the settings of its methods, and a user may not."""
+    said: ClassVar[tuple[str, ...]] = ()
+    """Names of the tables that are printed too, beside the answers."""
 
     models: tuple[str, ...] = Field(("minilm",), min_length=1)
     """Aliases (see `dimscope list models`), hub ids, or local folders."""
@@ -35,6 +50,20 @@ class Study(TaskOptions, Recipe):
     """Aliases (see `dimscope list tasks`), glue/<name>, or files."""
     device: str = "auto"
     """cpu, cuda, or auto: the GPU if there is one."""
+
+    @model_validator(mode="after")
+    def _leaves_out_what_is_varied(self) -> Self:
+        for group, names in self.varied.items():
+            settings: Settings = getattr(self, group)
+            fields = type(settings).model_fields
+            for name in names:
+                if getattr(settings, name) != fields[name].default:
+                    raise ValueError(f"the study sets {group}.{name} itself: leave it out")
+        return self
+
+    @abstractmethod
+    def page(self, pooled: Result) -> Page:
+        """Give the page of what was pooled."""
 
     @classmethod
     def pooled_name(cls) -> str:
@@ -50,8 +79,38 @@ class Study(TaskOptions, Recipe):
         """
         options = {name: getattr(self, name) for name in TaskOptions.model_fields}
         loaded = load_task(task, TaskOptions(**options))
-        shared: dict[str, Any] = {"device": self.device, "out": out, "max_length": self.max_length}
-        return [Bench(model, loaded, seed=seed, **shared) for seed in seeds]
+        return [self.bench(model, loaded, seed, out) for seed in seeds]
+
+    def bench(self, model: str, task: str | Task | PromptTask, seed: int, out: Path) -> Bench:
+        """Give a bench on the study's device; a task that is read already was read as the study says."""
+        names = TaskOptions.model_fields if isinstance(task, str) else ["max_length"]
+        options = {name: getattr(self, name) for name in names}
+        return Bench(model, task, seed=seed, device=self.device, out=out, **options)
+
+    def complete(self, out: Path, pooled: Result, started: float) -> None:
+        """Keep what was pooled since `started` (time.monotonic) and write what people read, in one process of all."""
+        if is_main():
+            self.keep(out, pooled, time.monotonic() - started)
+            self.report(out)
+        wait_for_all()
+
+    def report(self, out: Path) -> None:
+        """Write summary, tables and page again.
+
+        Raises:
+            UserError: the study has not been finished.
+        """
+        pooled = self.kept(out)
+        self.write(out, pooled, self.page(pooled))
+
+    @classmethod
+    def write(cls, out: Path, pooled: Result, page: Page) -> None:
+        """Write what people read, and say the answers."""
+        write_summary(out, cls.name(), pooled.numbers)
+        say("\n".join(f"{about}: {' '.join(sentences)}" for about, sentences in page.answers.items()))
+        for table in (each for each in page.tables if each.name in cls.said):
+            say(f"{table.caption}\n{table.frame.to_string(index=False)}")
+        say(f"The page: {write_page(out, page)}")
 
     def keep(self, out: Path, pooled: Result, seconds: float) -> None:
         """Keep what was pooled, with who made it."""
@@ -99,6 +158,26 @@ class Piece:
 
     about: str
     result: Result
+
+
+def gathered(pieces: Iterable[Piece], num_pieces: int) -> list[Piece]:
+    """Measure piece after piece, with progress."""
+    found = []
+    with work("the whole study", num_pieces) as done:
+        for piece in pieces:
+            found.append(piece)
+            done(1)
+    return found
+
+
+def pooled_of(pieces: Sequence[Piece], benches: Iterable[Bench]) -> Result:
+    """Give all numbers, all arrays with what they are about, and all that a reader should know."""
+    return Result(
+        numbers=[number for piece in pieces for number in piece.result.numbers],
+        arrays={f"{piece.about}/{name}": each for piece in pieces for name, each in piece.result.arrays.items()},
+        notes=notes_of(pieces),
+        bench={"benches": [dict(bench.spec) for bench in benches]},
+    )
 
 
 def attempted(about: str, measure: Callable[[], Result], **place: str | int) -> Piece:

@@ -7,13 +7,11 @@ from contextlib import ExitStack
 import pytest
 import torch
 
-from dimscope.activations.continuation import Continuation
+from dimscope.activations.continuation import Continuation, bytes_at_once, copies_at_once
 from dimscope.activations.patching import (
     Patch,
     Reading,
     Receiver,
-    bytes_at_once,
-    copies_at_once,
     patched,
     paths_to_logits,
     paths_to_receivers,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
+from dimscope.activations.capture import states
 from dimscope.activations.edits import Edit, Rows, edit
 from dimscope.activations.patterns import attention_patterns, patterned
 from dimscope.core.errors import UnknownName
@@ -128,6 +129,18 @@ def test_rows_of_the_inner_block_come_after_those_of_the_outer(family: str, tiny
     assert (pattern[:, [1, 3], :3, 1] == 1).all()
     with edit(network, [*outer, *inner]):
         assert torch.equal(logits(network), nested)
+
+
+@pytest.mark.parametrize("family", ["llama", "albert"])
+def test_a_pass_that_ends_within_the_layer_leaves_nothing_to_the_next_one(family: str, tiny_network: Tiny):
+    network = tiny_network(family)
+    rows = np.eye(2, dtype=np.float32)[None, None, None, 0].repeat(3, axis=0)
+    site = "layers.1.attn.heads"  # as the deepest site that is taken, it ends the pass
+    with edit(network, [Edit("layers.1.attn.pattern", Rows(rows))]):
+        expected = logits(network)
+        first, second = (states(network, [(np.arange(3), padded(network))], [site])[site] for _ in range(2))
+        assert torch.equal(logits(network), expected)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_a_layer_that_is_not_there_is_told(tiny_network: Tiny):

@@ -24,9 +24,10 @@ FLOORS = {
     "discovery": 6,
     "running": 7,
     "study": 7,
-    "recipes": 8,
-    "sweep": 8,
-    "cli": 9,
+    "prompt_study": 8,
+    "recipes": 9,
+    "sweep": 9,
+    "cli": 10,
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

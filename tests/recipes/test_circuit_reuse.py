@@ -7,7 +7,6 @@ import pytest
 from pydantic import ValidationError
 
 from dimscope.bench import Bench
-from dimscope.core import progress
 from dimscope.core.errors import UserError
 from dimscope.methods.build.prompt_model import PromptModel
 from dimscope.methods.intervene.force_attention import ForceAttention
@@ -30,28 +29,6 @@ SMALL = {
 }
 
 
-class Heard:
-    """Counts the steps of the study, and keeps what is said."""
-
-    def __init__(self):
-        self.total, self.steps, self.messages = 0, 0, []
-
-    def begin(self, what, total):
-        if what != "the whole study":
-            return lambda steps: None
-        self.total = total
-        return self._count
-
-    def _count(self, steps):
-        self.steps += steps
-
-    def end(self, what):
-        pass
-
-    def say(self, message):
-        self.messages.append(message)
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A decoder with random weights, to which every word of the prompts is a token."""
@@ -61,14 +38,10 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory, model):
+def study(tmp_path_factory, model, reproduced):
     out = tmp_path_factory.mktemp("study")
     recipe = CircuitReuseStudy(models=(model,), **SMALL)
-    heard = Heard()
-    with progress.listening(heard):
-        recipe.reproduce(out)
-    assert heard.steps == heard.total
-    assert heard.messages[0].startswith("Ahead: ")
+    reproduced(recipe, out)
     return recipe, out, recipe.kept(out)
 
 
@@ -216,7 +189,7 @@ def test_what_is_asked_wrongly_is_refused(tmp_path):
         CircuitReuseStudy(tasks=(KNOWN, "movie_reviews"))
     with pytest.raises(ValidationError, match="at least 2"):
         CircuitReuseStudy(tasks=(KNOWN,))
-    with pytest.raises(ValidationError, match="every model and set of prompts once"):
+    with pytest.raises(ValidationError, match="every set of prompts once"):
         CircuitReuseStudy(tasks=(KNOWN, OTHER))
     with pytest.raises(ValidationError, match="every model and set of prompts once"):
         CircuitReuseStudy(models=("smollm2", "smollm2"))

@@ -7,7 +7,6 @@ import pytest
 from pydantic import ValidationError
 
 from dimscope.bench import Bench
-from dimscope.core import progress
 from dimscope.core.errors import UserError
 from dimscope.methods.build.prompt_model import PromptModel
 from dimscope.recipes.factual_recall import FactualRecallStudy
@@ -34,40 +33,14 @@ SMALL = {
 }
 
 
-class Heard:
-    """Counts the steps of the study, and keeps what is said."""
-
-    def __init__(self):
-        self.total, self.steps, self.messages = 0, 0, []
-
-    def begin(self, what, total):
-        if what != "the whole study":
-            return lambda steps: None
-        self.total = total
-        return self._count
-
-    def _count(self, steps):
-        self.steps += steps
-
-    def end(self, what):
-        pass
-
-    def say(self, message):
-        self.messages.append(message)
-
-
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(tmp_path_factory, reproduced):
     """A study of a model that knows capitals, and that is the small one without noise, so that it is trained once."""
     out = tmp_path_factory.mktemp("study")
     bench = Bench("tiny/llama", TASK, limit=LIMIT, out=out)
     known = str(Store(out).checkpoint(run(PromptModel(**TRAINING), bench).checkpoint))
     recipe = FactualRecallStudy(models=(known,), tasks=(TASK,), **SMALL)
-    heard = Heard()
-    with progress.listening(heard):
-        recipe.reproduce(out)
-    assert heard.steps == heard.total
-    assert heard.messages[0].startswith("Ahead: ")
+    reproduced(recipe, out)
     return recipe, out, recipe.kept(out)
 
 
@@ -107,7 +80,10 @@ def test_the_model_without_noise_is_that_which_was_trained_already(study):
 
 def test_the_heads_that_send_most_are_looked_at_further(study):
     _, _, pooled = study
-    movers, share = of(pooled, "movers"), pooled.arrays["trained here, 0% noise/prompts/capitals/share"].values
+    movers, share = (
+        of(pooled, "movers"),
+        pooled.arrays["trained here, 0% noise on prompts/capitals, movers/share"].values,
+    )
     carried = movers.number("carried_fraction")
     order = np.argsort(-np.abs(share), axis=None)[:2]
     assert carried.where["heads"] == ", ".join(f"{place // 2}.{place % 2}" for place in order)

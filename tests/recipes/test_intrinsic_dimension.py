@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from dimscope.core import progress
 from dimscope.core.errors import UserError
 from dimscope.methods.measure.intrinsic_dimension import IntrinsicDimension
 from dimscope.recipes.intrinsic_dimension import IntrinsicDimensionStudy
@@ -36,44 +35,10 @@ SEARCHES = ("plain", "structure-aware", "random weights", "permuted labels")
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory, reviews):
-    path = tmp_path_factory.mktemp("data") / "reviews.csv"
-    texts, labels = reviews.train.texts + reviews.validation.texts, [*reviews.train.labels, *reviews.validation.labels]
-    pd.DataFrame({"text": texts, "label": labels}).to_csv(path, index=False)
-    return path
-
-
-class Heard:
-    """Counts the steps of the study, and keeps what is said."""
-
-    def __init__(self):
-        self.total, self.steps, self.messages = 0, 0, []
-
-    def begin(self, what, total):
-        if what != "the whole study":
-            return lambda steps: None
-        self.total = total
-        return self._count
-
-    def _count(self, steps):
-        self.steps += steps
-
-    def end(self, what):
-        pass
-
-    def say(self, message):
-        self.messages.append(message)
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory, file):
+def study(tmp_path_factory, file, reproduced):
     out = tmp_path_factory.mktemp("study")
     recipe = IntrinsicDimensionStudy(models=("tiny/bert",), tasks=(str(file),), **SMALL)
-    heard = Heard()
-    with progress.listening(heard):
-        recipe.reproduce(out)
-    assert heard.steps == heard.total
-    assert heard.messages[0].startswith("Ahead: ")
+    reproduced(recipe, out)
     return recipe, out, recipe.kept(out)
 
 

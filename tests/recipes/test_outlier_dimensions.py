@@ -18,14 +18,6 @@ PAPER = ("bert", "distilbert", "albert", "roberta", "gpt2", "pythia-70m", "pythi
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory, reviews):
-    path = tmp_path_factory.mktemp("data") / "reviews.csv"
-    texts, labels = reviews.train.texts + reviews.validation.texts, [*reviews.train.labels, *reviews.validation.labels]
-    pd.DataFrame({"text": texts, "label": labels}).to_csv(path, index=False)
-    return path
-
-
-@pytest.fixture(scope="module")
 def study(tmp_path_factory, file):
     out = tmp_path_factory.mktemp("study")
     recipe = OutlierDimensionsStudy(models=("tiny/bert", "tiny/gpt2"), tasks=(str(file),), **SMALL)

@@ -4,7 +4,8 @@ A patch at block L leaves all before block L as it was, and in a decoder all tok
 Both are computed once and kept: the inputs of every block, and the keys and values of the tokens before. Each pass then
 runs blocks L, L + 1, … alone, for as many copies of the batch as there are patches, and gives only those logits that
 are read. The model itself is not touched: what runs is a copy of its modules, with the weights of its blocks laid out
-for the processor.
+for the processor. An edit (`dimscope.activations.edits`) around it holds in all passes if it does the same to every
+token of every sentence, and is refused if not.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from dimscope.activations.hooks import AtSite, hooked
+from dimscope.activations.places import in_parts
 from dimscope.core.errors import UserError
 from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.models.blocks import blocks
 from dimscope.models.classify import classify
 from dimscope.models.load import Network
-from dimscope.models.packed import with_packed_maps
+from dimscope.models.packed import packed_bytes, with_packed_maps
 from dimscope.models.pooling import pooled_token, position_ids
 
 Values = Float[Tensor, "batch tokens dims"]
+
+TOKENS_PER_PASS = 4096
 
 
 class Continuation:
@@ -49,6 +53,7 @@ class Continuation:
         UnknownName: the model has no such site.
     """
 
+    @in_parts()
     @torch.inference_mode()
     def __init__(
         self, network: Network, batch: Mapping[str, Tensor], start: int = 0, sites: tuple[str, ...] = ()
@@ -76,6 +81,7 @@ class Continuation:
         """The number of tokens of a sentence that every pass computes."""
         return self._batch["input_ids"].shape[1] - self.start
 
+    @in_parts()
     @torch.inference_mode()
     def outputs(
         self,
@@ -107,6 +113,7 @@ class Continuation:
         logits = torch.einsum("cbd,bod->cbo", states, head.weight[columns])
         return logits if head.bias is None else logits + head.bias[columns]
 
+    @in_parts()
     @torch.inference_mode()
     def hidden(
         self,
@@ -207,6 +214,22 @@ def both(network: Network, pairs: PromptPairs, parts: Sequence[str]) -> tuple[Co
     prompts = Continuation(network, ids, start, sites)
     # The first one's network: its weights are laid out already.
     return prompts, Continuation(prompts.network, others, start, sites)
+
+
+def copies_at_once(base: Continuation) -> int:
+    """Give the number of copies of the batch that one pass computes, which bounds the memory."""
+    return max(1, TOKENS_PER_PASS // (base.num_sentences * base.num_tokens))
+
+
+def bytes_at_once(base: Continuation) -> int:
+    """Give roughly the memory of one pass: the stream, attention's and the MLP's values of all its tokens, float32.
+
+    The weights that are laid out for it count too.
+    """
+    config = base.network.model.config
+    inner = getattr(config, "intermediate_size", None) or 4 * base.network.hidden_size
+    num_tokens = min(copies_at_once(base), base.network.num_layers) * base.num_sentences * base.num_tokens
+    return 4 * num_tokens * (8 * base.network.hidden_size + 3 * inner) + packed_bytes(base.network.model)
 
 
 def _num_outputs(network: Network, batch: Mapping[str, Tensor]) -> int:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dimscope.activations.hooks import AtSite, hooked
 from dimscope.activations.patterns import patterned
-from dimscope.activations.places import Places, Tokens, by_number
+from dimscope.activations.places import Places, Tokens, by_number, require_whole_sentences
 from dimscope.core.errors import UserError
 from dimscope.models.load import Network
 from dimscope.models.pooling import default_pooling, pooled_token
@@ -171,6 +171,7 @@ class Rows:
         return by_key.expand(shape).transpose(1, 2).flatten(2)
 
 
+_OF_EACH = (Swap, Replace, Rows)
 Value = Zero | Constant | Swap | Replace | Add | Scale | Rotate | Rows
 
 
@@ -247,8 +248,11 @@ def _change(network: Network, one: Edit, num_heads: int) -> AtSite:
     pooling = default_pooling(network)
     if one.heads is not None:
         _require_heads(one, num_heads)
+    is_of_all_alike = isinstance(one.tokens, str) and one.tokens == "all" and not isinstance(one.value, _OF_EACH)
 
     def change(values: Tensor, mask: Tensor) -> Tensor:
+        if not is_of_all_alike:
+            require_whole_sentences()
         if values.ndim == 2:  # the logits of sentences: as if of one token
             return change(values.unsqueeze(1), torch.ones_like(mask[:, :1])).squeeze(1)
         places = Places.of(one.tokens, mask, pooling)

@@ -19,12 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dimscope.activations.continuation import Continuation, Values
+from dimscope.activations.continuation import Continuation, Values, copies_at_once
 from dimscope.activations.hooks import AtSite
 from dimscope.core.errors import UserError
-from dimscope.models.packed import packed_bytes
-
-TOKENS_PER_PASS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,22 +94,6 @@ def layer_of(site: str) -> int:
     if parts[0] != "layers":
         raise UserError(f"cannot patch at {site!r}: wanted a site within a block, such as 'layers.3.out'")
     return int(parts[1])
-
-
-def copies_at_once(base: Continuation) -> int:
-    """Give the number of copies of the batch that one pass computes, which bounds the memory."""
-    return max(1, TOKENS_PER_PASS // (base.num_sentences * base.num_tokens))
-
-
-def bytes_at_once(base: Continuation) -> int:
-    """Give roughly the memory of one pass: the stream, attention's and the MLP's values of all its tokens, float32.
-
-    The weights that are laid out for it count too.
-    """
-    config = base.network.model.config
-    inner = getattr(config, "intermediate_size", None) or 4 * base.network.hidden_size
-    num_tokens = min(copies_at_once(base), base.network.num_layers) * base.num_sentences * base.num_tokens
-    return 4 * num_tokens * (8 * base.network.hidden_size + 3 * inner) + packed_bytes(base.network.model)
 
 
 def patched(

@@ -74,7 +74,8 @@ def patterned(network: Network, functions: Mapping[int, AtSite]) -> Iterator[Non
         if not 0 <= layer < network.num_layers:
             raise UnknownName("layer", str(layer), map(str, range(network.num_layers)))
     mode = _Patterns(functions)
-    ends = {f"layers.{layer}.in": mode.entering(layer) for layer in functions}
+    ends = {"embed": mode.entering(None)}  # the pass before may have been left in the middle of a layer
+    ends |= {f"layers.{layer}.in": mode.entering(layer) for layer in functions}
     ends |= {f"layers.{layer}.out": mode.entering(None) for layer in functions}
     with hooked(network.model, ends), mode:
         yield

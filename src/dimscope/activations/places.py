@@ -6,6 +6,9 @@ an encoder reads its first token at position 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +22,30 @@ from dimscope.models.pooling import pooled_token
 
 Tokens = Literal["all", "pooled"] | Int[np.ndarray, "batch chosen"]
 """All tokens, the one that the classifier reads, or the numbers of some in every sentence."""
+_in_parts: ContextVar[bool] = ContextVar("in_parts", default=False)
+
+
+@contextmanager
+def in_parts() -> Iterator[None]:
+    """Within the block, the passes of this thread are of copies and parts of sentences: no token has its number."""
+    token = _in_parts.set(True)
+    try:
+        yield
+    finally:
+        _in_parts.reset(token)
+
+
+def require_whole_sentences() -> None:
+    """Refuse what counts tokens or sentences where a pass is of copies and parts.
+
+    Raises:
+        UserError: it is.
+    """
+    if _in_parts.get():
+        raise UserError(
+            "an edit of single tokens or sentences cannot hold in a continuation, which runs copies and parts of its "
+            "batch: give it the change at its site instead, or run whole passes within the block of edits"
+        )
 
 
 @dataclass(frozen=True, eq=False)

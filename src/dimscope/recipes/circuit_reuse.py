@@ -14,46 +14,35 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from transformers import AutoConfig
 
 from dimscope.bench import Bench
-from dimscope.core.errors import UnknownName, UserError
-from dimscope.core.method import Settings
-from dimscope.core.processes import is_main
-from dimscope.core.progress import say, work
+from dimscope.core.errors import UserError
 from dimscope.core.result import Array, Number, Result
-from dimscope.data.names import prompts
-from dimscope.data.options import TaskOptions
-from dimscope.data.prompts.catalogue import make_prompts
-from dimscope.methods.build.prompt_model import PromptModel, prompt_tokenizer
 from dimscope.methods.intervene.force_attention import ForceAttention
 from dimscope.methods.locate.path_patching import PathPatching
 from dimscope.methods.measure.prompt_accuracy import PromptAccuracy
 from dimscope.models.folders import folder
 from dimscope.models.size import size
+from dimscope.prompt_study import FAMILY, PromptStudy
 from dimscope.report.circuit_page import page
-from dimscope.report.written import write_page
+from dimscope.report.page import Page
 from dimscope.running import run
 from dimscope.scoring.circuits import Head, Roles, Stage, overlaps, stages_of
-from dimscope.scoring.cost import FORWARD, TRAINING, Cost, total
-from dimscope.store.index import write_summary
-from dimscope.study import Piece, Study, attempted, notes_of, placed, say_cost
-from dimscope.training.processes import wait_for_all
+from dimscope.scoring.cost import FORWARD, Cost, total
+from dimscope.study import Piece, attempted, gathered, placed, pooled_of, say_cost
 
 SCRATCH = "small model trained here"
 PERCENTS = (1, 2, 5, 10)
 """Of the heads, the tops that are compared."""
-_FAMILY = "tiny/llama"
 _CHOICES = ("all", "inhibition heads", "negative mover")
 """Which of the first task's heads are forced."""
-_VARIED = {"path": ("receivers", "senders", "token"), "force": ("heads", "watched"), "scratch": ("also",)}
-"""What the study sets itself in the settings of its methods."""
 
 
-class CircuitReuseStudy(Study):
+class CircuitReuseStudy(PromptStudy):
     """Two tasks' circuits, stage by stage, the heads that they share, and the second task repaired by the first's."""
 
     sources = (
@@ -61,87 +50,49 @@ class CircuitReuseStudy(Study):
         "2310.08744)",
         "Wang, Variengien, Conmy, Shlegeris & Steinhardt 2023, Interpretability in the Wild (ICLR, 2211.00593)",
     )
+    varied: ClassVar = {
+        "path": ("receivers", "senders", "token"),
+        "force": ("heads", "watched"),
+        "scratch": ("also",),
+    }
 
-    models: tuple[str, ...] = Field(("smollm2",), min_length=1)
-    """Language models: aliases (see `dimscope list models`), hub ids, or local folders."""
     tasks: tuple[str, ...] = Field(("prompts/indirect_objects", "prompts/colored_objects"), min_length=2, max_length=2)
     """Two sets of prompts: the one whose circuit is known, and the one that is said to reuse it."""
     control_tasks: tuple[str, ...] = ("prompts/capitals",)
     """Other sets, whose circuits are held against the first one too."""
-    seed: int = Field(1, ge=0)
-    """Where prompts, random heads and the small model come from."""
     inputs: tuple[Literal["q", "k", "v", "kv"], ...] = ("q", "kv")
     """Inputs of the heads of a stage in which the paths of the next one end, from the logits backwards."""
     num_kept: int = Field(4, ge=1)
     """Heads of a stage in which the paths of the next one end."""
     num_forced: int = Field(3, ge=1)
     """Inhibition heads that are forced, beside the negative mover head."""
-    path: PathPatching = PathPatching()
-    """How paths are followed."""
     force: ForceAttention = ForceAttention()
     """Where heads are made to look, and how many draws of random ones there are."""
-    from_scratch: bool = True
-    """Whether a small model is trained on both tasks and studied alike."""
-    scratch: PromptModel = PromptModel()
-    """How it is trained."""
-
-    @field_validator("tasks", "control_tasks")
-    @classmethod
-    def _are_prompts(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
-        for each in tasks:
-            if each not in prompts():
-                raise UnknownName("prompts", each, prompts())
-        return tasks
 
     @model_validator(mode="after")
-    def _sets_itself(self) -> Self:
-        for group, names in _VARIED.items():
-            settings: Settings = getattr(self, group)
-            fields = type(settings).model_fields
-            for name in names:
-                if getattr(settings, name) != fields[name].default:
-                    raise ValueError(f"the study sets {group}.{name} itself: leave it out")
-        for named in (self.models, (*self.tasks, *self.control_tasks)):
-            if len(set(named)) < len(named):
-                raise ValueError(f"wanted every model and set of prompts once, got {' '.join(named)}")
+    def _names_all_sets_once(self) -> Self:
+        named = (*self.tasks, *self.control_tasks)
+        if len(set(named)) < len(named):
+            raise ValueError(f"wanted every set of prompts once, got {' '.join(named)}")
         return self
 
     def reproduce(self, out: Path) -> None:
         """Find every circuit, compare, force, pool all numbers, write summary, tables and page."""
         started = time.monotonic()
         tasks = (*self.tasks, *self.control_tasks)
-        of_models = {model: {task: self._bench(model, task, out) for task in tasks} for model in self.models}
+        of_models = {model: {task: self.bench(model, task, self.seed, out) for task in tasks} for model in self.models}
         benches = [bench for of_tasks in of_models.values() for bench in of_tasks.values()]
         self._say_cost(benches)
         studied = [self._of_model(model, of_tasks) for model, of_tasks in of_models.items()]
         if self.from_scratch:
             studied.append(self._of_scratch(out))
         num_pieces = len(self.models) * _num_pieces(len(tasks)) + self.from_scratch * (1 + _num_pieces(2))
-        pieces: list[Piece] = []
-        with work("the whole study", num_pieces) as done:
-            for piece in chain(*studied):
-                pieces.append(piece)
-                done(1)
-        if is_main():
-            self.keep(out, _pooled(pieces, benches), time.monotonic() - started)
-            self.report(out)
-        wait_for_all()
+        pieces = gathered(chain(*studied), num_pieces)
+        self.complete(out, pooled_of(pieces, benches), started)
 
-    def report(self, out: Path) -> None:
-        """Write summary, tables and page again.
-
-        Raises:
-            UserError: the study has not been finished.
-        """
-        pooled = self.kept(out)
-        write_summary(out, self.name(), pooled.numbers)
-        written = page(pooled)
-        say("\n".join(f"{about}: {' '.join(sentences)}" for about, sentences in written.answers.items()))
-        say(f"The page: {write_page(out, written)}")
-
-    def _bench(self, model: str, task: str, out: Path) -> Bench:
-        options = {name: getattr(self, name) for name in TaskOptions.model_fields}
-        return Bench(model, task, seed=self.seed, device=self.device, out=out, **options)
+    def page(self, pooled: Result) -> Page:
+        """Give the page of what was pooled."""
+        return page(pooled)
 
     def _of_model(self, model: str, benches: Mapping[str, Bench]) -> Iterator[Piece]:
         """Measure every task, find its circuit, compare it with the first one's, and force that one's heads."""
@@ -165,13 +116,14 @@ class CircuitReuseStudy(Study):
 
     def _of_scratch(self, out: Path) -> Iterator[Piece]:
         """Train a small model on both tasks; the prompts that it is then asked are those held out."""
-        like = self._bench(_FAMILY, self.tasks[0], out)
+        like = self.bench(FAMILY, self.tasks[0], self.seed, out)
         training = self.scratch.model_copy(update={"also": self.tasks[1:]})
         built = attempted(SCRATCH, partial(run, training, like), model=SCRATCH, part="training")
         yield built
         if built.result.checkpoint:
             kept = str(like.store.checkpoint(built.result.checkpoint))
-            yield from self._of_model(SCRATCH, {task: self._bench(kept, task, out) for task in self.tasks})
+            benches = {task: self.bench(kept, task, self.seed, out) for task in self.tasks}
+            yield from self._of_model(SCRATCH, benches)
 
     def _circuit(self, bench: Bench) -> Result:
         """Follow paths to the logits, then to the heads found, stage after stage."""
@@ -245,8 +197,9 @@ class CircuitReuseStudy(Study):
         return replace(found, numbers=[*found.numbers, told])
 
     def _say_cost(self, benches: Sequence[Bench]) -> None:
-        costs = [*map(self._cost, benches), *([self._scratch_cost()] if self.from_scratch else [])]
-        say_cost(total(costs), benches[0], "float32")
+        num_runs = 1 + 2 * (2 + len(self.inputs) * (1 + self.num_kept)) + len(_CHOICES)
+        of_scratch = [self.scratch_cost(self.tasks, num_runs)] if self.from_scratch else []
+        say_cost(total([*map(self._cost, benches), *of_scratch]), benches[0], "float32")
 
     def _cost(self, bench: Bench) -> Cost:
         """Give what a model on a task takes: a path is about half a pass from the first difference on, a run four."""
@@ -267,20 +220,6 @@ class CircuitReuseStudy(Study):
             measuring=FORWARD * sizes.num_multiplied * num_tokens,
         )
 
-    def _scratch_cost(self) -> Cost:
-        """Give what training the small model takes; to study it is nothing beside a real one."""
-        how, tokenizer = self.scratch, prompt_tokenizer()
-        num_multiplied = how.num_layers * how.hidden_size * (4 * how.hidden_size + 3 * how.intermediate_size)
-        num_tokens = sum(make_prompts(task, tokenizer, 8, self.seed).mask.sum(axis=1).mean() for task in self.tasks)
-        return Cost(
-            num_runs=1 + 2 * (2 + len(self.inputs) * (1 + self.num_kept)) + len(_CHOICES),
-            num_sentences=0,
-            num_parameters=0,
-            disk_bytes=4 * (num_multiplied + len(tokenizer) * how.hidden_size),
-            training=TRAINING * num_multiplied * how.steps * how.batch_size * num_tokens,
-            measuring=0,
-        )
-
 
 def _num_pieces(num_tasks: int) -> int:
     """Give the number of pieces of a model: accuracy and circuit of each task, the overlap, and each choice forced."""
@@ -290,13 +229,3 @@ def _num_pieces(num_tasks: int) -> int:
 def _edge(found: Result, sender: Head, receiver: str) -> Number:
     number = found.number("patched_share", layer=sender.layer, head=sender.head)
     return replace(number, name="edge_share", where={**number.where, "sender": sender.name, "receiver": receiver})
-
-
-def _pooled(pieces: Sequence[Piece], benches: Sequence[Bench]) -> Result:
-    """Give all numbers and arrays, and all that a reader should know about the prompts and the circuits."""
-    return Result(
-        numbers=[number for piece in pieces for number in piece.result.numbers],
-        arrays={f"{piece.about}/{name}": each for piece in pieces for name, each in piece.result.arrays.items()},
-        notes=notes_of(pieces),
-        bench={"benches": [dict(bench.spec) for bench in benches]},
-    )

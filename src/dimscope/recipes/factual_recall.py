@@ -14,97 +14,59 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Self
+from typing import ClassVar
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 from transformers import AutoConfig
 
 from dimscope.bench import Bench
-from dimscope.core.errors import UnknownName, UserError
-from dimscope.core.method import Settings
-from dimscope.core.processes import is_main
-from dimscope.core.progress import say, work
+from dimscope.core.errors import UserError
 from dimscope.core.result import Number, Result
-from dimscope.data.names import prompts
-from dimscope.data.options import TaskOptions
-from dimscope.methods.build.prompt_model import PromptModel
 from dimscope.methods.intervene.scale_component import ScaleComponent
 from dimscope.methods.locate.head_reweighting import HeadReweighting
-from dimscope.methods.locate.path_patching import PathPatching
 from dimscope.methods.measure.last_layer import LastLayer
 from dimscope.methods.measure.prompt_accuracy import PromptAccuracy
 from dimscope.models.folders import folder
 from dimscope.models.size import size
+from dimscope.prompt_study import FAMILY, PromptStudy
+from dimscope.report.page import Page
 from dimscope.report.recall_page import page
-from dimscope.report.written import write_page
 from dimscope.running import run
-from dimscope.scoring.cost import FORWARD, TRAINING, Cost, total
-from dimscope.store.index import write_summary
-from dimscope.study import Piece, Study, attempted, notes_of, require_distinct, say_cost
-from dimscope.training.processes import wait_for_all
+from dimscope.scoring.cost import FORWARD, Cost, total
+from dimscope.study import Piece, attempted, gathered, pooled_of, require_distinct, say_cost
 
 SCRATCH = "trained here"
-_FAMILY = "tiny/llama"
 _PIECES = 6
-_VARIED = {
-    "path": ("receivers", "senders", "token"),
-    "reweighting": ("heads",),
-    "last_layer": ("taken",),
-    "mitigation": ("parts", "taken"),
-    "scratch": ("label_noise", "also"),
-}
-"""What the study sets itself in the settings of its methods."""
 
 
-class FactualRecallStudy(Study):
+class FactualRecallStudy(PromptStudy):
     """Heads that act on the answer, MLPs as weighted sums of them, what the last layer does, and taking that back."""
 
     sources = (
         "Lv, Chen, Zhang, Wang, Liu, Wen, Xie & Yan 2024, Interpreting Key Mechanisms of Factual Recall in "
         "Transformer-Based Language Models (2403.19521)",
     )
+    varied: ClassVar = {
+        "path": ("receivers", "senders", "token"),
+        "reweighting": ("heads",),
+        "last_layer": ("taken",),
+        "mitigation": ("parts", "taken"),
+        "scratch": ("label_noise", "also"),
+    }
 
-    models: tuple[str, ...] = Field(("smollm2",), min_length=1)
-    """Language models: aliases (see `dimscope list models`), hub ids, or local folders."""
     tasks: tuple[str, ...] = Field(("prompts/capitals", "prompts/facts"), min_length=1)
     """Sets of prompts; small models are trained here on the first one."""
-    seed: int = Field(1, ge=0)
-    """Where prompts, controls and small models come from; the mitigation's prompts come from the next one."""
     num_movers: int = Field(5, ge=1)
     """Heads that send most to the logits, either way, and are looked at further."""
-    path: PathPatching = PathPatching()
-    """How paths to the logits are followed."""
     reweighting: HeadReweighting = HeadReweighting()
     """How MLPs are told by heads."""
     last_layer: LastLayer = LastLayer()
     """How the last layer is taken apart."""
     mitigation: ScaleComponent = ScaleComponent()
     """How the responsible part is made smaller."""
-    from_scratch: bool = True
-    """Whether two small models are trained on the first set, with and without noise, and studied alike."""
-    scratch: PromptModel = PromptModel()
-    """How they are trained."""
     label_noise: float = Field(0.3, gt=0, lt=1)
     """Share of wrong answers in the data of the second small model."""
-
-    @field_validator("tasks")
-    @classmethod
-    def _are_prompts(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
-        for each in tasks:
-            if each not in prompts():
-                raise UnknownName("prompts", each, prompts())
-        return tasks
-
-    @model_validator(mode="after")
-    def _sets_itself(self) -> Self:
-        for group, names in _VARIED.items():
-            settings: Settings = getattr(self, group)
-            fields = type(settings).model_fields
-            for name in names:
-                if getattr(settings, name) != fields[name].default:
-                    raise ValueError(f"the study sets {group}.{name} itself: leave it out")
-        return self
 
     @property
     def noises(self) -> tuple[float, ...]:
@@ -114,36 +76,17 @@ class FactualRecallStudy(Study):
     def reproduce(self, out: Path) -> None:
         """Look at every model on every set of prompts, pool all numbers, write summary, tables and page."""
         started = time.monotonic()
-        benches = [self._bench(model, task, out) for model in self.models for task in self.tasks]
+        benches = [self.bench(model, task, self.seed, out) for model in self.models for task in self.tasks]
         require_distinct(benches)
         self._say_cost(benches)
         studied = [*(self._of(bench) for bench in benches), *(self._of_scratch(noise, out) for noise in self.noises)]
-        pieces: list[Piece] = []
-        with work("the whole study", len(benches) * _PIECES + len(self.noises) * (1 + _PIECES)) as done:
-            for piece in chain(*studied):
-                pieces.append(piece)
-                done(1)
-        if is_main():
-            self.keep(out, _pooled(pieces, benches), time.monotonic() - started)
-            self.report(out)
-        wait_for_all()
+        num_pieces = len(benches) * _PIECES + len(self.noises) * (1 + _PIECES)
+        pieces = gathered(chain(*studied), num_pieces)
+        self.complete(out, pooled_of(pieces, benches), started)
 
-    def report(self, out: Path) -> None:
-        """Write summary, tables and page again.
-
-        Raises:
-            UserError: the study has not been finished.
-        """
-        pooled = self.kept(out)
-        write_summary(out, self.name(), pooled.numbers)
-        written = page(pooled)
-        say("\n".join(f"{about}: {' '.join(sentences)}" for about, sentences in written.answers.items()))
-        say(f"The page: {write_page(out, written)}")
-
-    def _bench(self, model: str, task: str, out: Path, seed: int | None = None) -> Bench:
-        options = {name: getattr(self, name) for name in TaskOptions.model_fields}
-        seed = self.seed if seed is None else seed
-        return Bench(model, task, seed=seed, device=self.device, out=out, **options)
+    def page(self, pooled: Result) -> Page:
+        """Give the page of what was pooled."""
+        return page(pooled)
 
     def _of(self, bench: Bench, model: str = "") -> Iterator[Piece]:
         """Give all pieces of a model on a set of prompts; `model` is what it is called on the page."""
@@ -155,7 +98,7 @@ class FactualRecallStudy(Study):
 
         yield piece("accuracy", partial(run, PromptAccuracy(), bench))
         movers = piece("movers", partial(self._movers, bench))
-        yield replace(movers, result=_named(movers.result, f"{place['model']}/{place['task']}"))
+        yield movers
         yield piece("reweighting", partial(self._reweighting, bench, movers.result))
         yield piece("last layer", partial(run, self.last_layer, bench))
         everything = self.last_layer.model_copy(update={"taken": "all"})
@@ -168,14 +111,14 @@ class FactualRecallStudy(Study):
     def _of_scratch(self, noise: float, out: Path) -> Iterator[Piece]:
         """Train a small model on the first set of prompts with so many wrong answers, and look at it alike."""
         name = f"{SCRATCH}, {noise:.0%} noise"
-        like = self._bench(_FAMILY, self.tasks[0], out)
+        like = self.bench(FAMILY, self.tasks[0], self.seed, out)
         training = self.scratch.model_copy(update={"label_noise": noise})
         place = {"model": name, "task": self.tasks[0], "piece": "training", "label_noise": str(noise)}
         built = attempted(name, partial(run, training, like), **place)
         yield built
         if built.result.checkpoint:
             kept = str(like.store.checkpoint(built.result.checkpoint))
-            yield from self._of(self._bench(kept, self.tasks[0], out), name)
+            yield from self._of(self.bench(kept, self.tasks[0], self.seed, out), name)
 
     def _movers(self, bench: Bench) -> Result:
         """Find the heads that send most to the logits, and tell how much of all that is."""
@@ -214,15 +157,15 @@ class FactualRecallStudy(Study):
         assert lowest is not None
         part = str(lowest.where["part"])
         name = f"{bench.network.num_layers - 1}.{'mlp' if part == 'MLP' else part.removeprefix('head ')}"
-        another = self._bench(bench.source.name, bench.task.name, bench.store.root, seed=self.seed + 1)
+        another = self.bench(bench.source.name, bench.task.name, self.seed + 1, bench.store.root)
         found = run(self.mitigation.model_copy(update={"parts": (name,)}), another)
         told = replace(lowest, name="responsible_share", where={"scaled": name})
         another.release()
         return replace(found, numbers=[*found.numbers, told], arrays={})
 
     def _say_cost(self, benches: Sequence[Bench]) -> None:
-        costs = [*map(self._cost, benches), *[self._scratch_cost(benches[0])] * len(self.noises)]
-        say_cost(total(costs), benches[0], "float32")
+        of_scratch = [self.scratch_cost(self.tasks[:1], 1 + _PIECES)] * len(self.noises)
+        say_cost(total([*map(self._cost, benches), *of_scratch]), benches[0], "float32")
 
     def _cost(self, bench: Bench) -> Cost:
         """Give what a model on a set of prompts takes, roughly; a path to the logits is half a pass of one token."""
@@ -240,20 +183,6 @@ class FactualRecallStudy(Study):
             measuring=FORWARD * sizes.num_multiplied * (num_paths + num_tokens * (10 + num_scaled)),
         )
 
-    def _scratch_cost(self, like: Bench) -> Cost:
-        """Give what training a small model takes; to look at it is nothing beside a real one."""
-        how = self.scratch
-        num_multiplied = how.num_layers * how.hidden_size * (4 * how.hidden_size + 3 * how.intermediate_size)
-        num_tokens = how.steps * how.batch_size * float(like.pairs.mask.sum(axis=1).mean())
-        return Cost(
-            num_runs=1 + _PIECES,
-            num_sentences=0,
-            num_parameters=0,
-            disk_bytes=8 * num_multiplied,
-            training=TRAINING * num_multiplied * num_tokens,
-            measuring=0,
-        )
-
 
 def _strongest(movers: Result, num_heads: int) -> list[str]:
     """Give the heads that send most, either way, such as 23.3."""
@@ -266,19 +195,3 @@ def _is_part(number: Number) -> bool:
     """Tell whether it is what a head or the MLP of the last layer does to the answer's log-probability."""
     part = str(number.where.get("part", ""))
     return number.name == "mean_log_probability_share" and (part == "MLP" or part.startswith("head "))
-
-
-def _named(result: Result, prefix: str) -> Result:
-    return replace(result, arrays={f"{prefix}/{name}": array for name, array in result.arrays.items()})
-
-
-def _pooled(pieces: Sequence[Piece], benches: Sequence[Bench]) -> Result:
-    """Give all numbers, the heads' shares, and all that a reader should know about the prompts."""
-    return Result(
-        numbers=[number for piece in pieces for number in piece.result.numbers],
-        arrays={
-            name: array for piece in pieces for name, array in piece.result.arrays.items() if name.endswith("/share")
-        },
-        notes=notes_of(pieces),
-        bench={"benches": [dict(bench.spec) for bench in benches]},
-    )

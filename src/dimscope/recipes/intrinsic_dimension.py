@@ -15,16 +15,14 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from dimscope.bench import Bench
 from dimscope.core.errors import UserError
 from dimscope.core.method import Method, Settings
-from dimscope.core.processes import is_main
-from dimscope.core.progress import say, work
 from dimscope.core.result import Number, Result
 from dimscope.methods.build.pretrain import Pretraining
 from dimscope.methods.finetune.full import FullFineTuning
@@ -36,18 +34,12 @@ from dimscope.models.folders import folder
 from dimscope.models.size import size
 from dimscope.numerics.resampling import wilson_interval
 from dimscope.report.intrinsic_page import page
-from dimscope.report.written import write_page
+from dimscope.report.page import Page
 from dimscope.running import run, run_best
 from dimscope.scoring.cost import TRAINING, Cost, total
-from dimscope.store.index import write_summary
-from dimscope.study import Piece, Study, attempted, notes_of, placed, require_distinct, say_cost
-from dimscope.training.processes import wait_for_all
+from dimscope.study import Piece, Study, attempted, gathered, placed, pooled_of, require_distinct, say_cost
 from dimscope.training.settings import LoopSettings
 from dimscope.training.subspace import MapSettings, Subspace, SubspaceSettings
-
-_VARIED = {"d90": ("structure_aware", "head", "weights", "labels"), "pretraining": ("steps", "keep_at")}
-"""What the study sets itself in the settings of its methods."""
-
 
 Beside = Literal["structure-aware", "random weights", "permuted labels", "bound"]
 
@@ -73,6 +65,7 @@ class IntrinsicDimensionStudy(Study):
         "Fine-Tuning (2012.13255)",
         "Li, Farkhoor, Liu & Yosinski 2018, Measuring the Intrinsic Dimension of Objective Landscapes (1804.08838)",
     )
+    varied: ClassVar = {"d90": ("structure_aware", "head", "weights", "labels"), "pretraining": ("steps", "keep_at")}
 
     seed: int = Field(1, ge=0)
     """First seed; those that follow are taken too, as many as --d90.num-seeds says."""
@@ -93,16 +86,6 @@ class IntrinsicDimensionStudy(Study):
     pretraining: Pretraining = Pretraining()
     """How the small encoder is pretrained."""
 
-    @model_validator(mode="after")
-    def _sets_itself(self) -> Self:
-        for group, names in _VARIED.items():
-            settings: Settings = getattr(self, group)
-            fields = type(settings).model_fields
-            for name in names:
-                if getattr(settings, name) != fields[name].default:
-                    raise ValueError(f"the study sets {group}.{name} itself: leave it out")
-        return self
-
     @property
     def seeds(self) -> range:
         """The seeds of all trainings."""
@@ -115,28 +98,13 @@ class IntrinsicDimensionStudy(Study):
         require_distinct(bench for cell in cells for bench in cell)
         of_tasks = {cell[0].task.name: cell[0] for cell in cells} if self.pretraining_steps else {}
         self._say_cost([cell[0] for cell in cells], list(of_tasks.values()))
-        pieces: list[Piece] = []
         num_pieces = len(cells) * self._pieces_of_model + len(of_tasks) * (1 + len(self._steps))
-        with work("the whole study", num_pieces) as done:
-            for piece in chain(*map(self._of_model, cells), *map(self._of_task, of_tasks.values())):
-                pieces.append(piece)
-                done(1)
-        if is_main():
-            self.keep(out, _pooled(pieces, [bench for cell in cells for bench in cell]), time.monotonic() - started)
-            self.report(out)
-        wait_for_all()
+        pieces = gathered(chain(*map(self._of_model, cells), *map(self._of_task, of_tasks.values())), num_pieces)
+        self.complete(out, _pooled(pieces, [bench for cell in cells for bench in cell]), started)
 
-    def report(self, out: Path) -> None:
-        """Write summary, tables and page again.
-
-        Raises:
-            UserError: the study has not been finished.
-        """
-        pooled = self.kept(out)
-        write_summary(out, self.name(), pooled.numbers)
-        written = page(pooled)
-        say("\n".join(f"{about}: {' '.join(sentences)}" for about, sentences in written.answers.items()))
-        say(f"The page: {write_page(out, written)}")
+    def page(self, pooled: Result) -> Page:
+        """Give the page of what was pooled."""
+        return page(pooled)
 
     def _of_model(self, benches: Sequence[Bench]) -> Iterator[Piece]:
         """Search plainly and with what is controlled for, bound the error, and try other ways."""
@@ -224,17 +192,17 @@ class IntrinsicDimensionStudy(Study):
         """Pretrain a small encoder on the task's texts, and search from each of its steps."""
         about, steps = f"small encoder on {like.where['task']}", self._steps
         pretraining = self.pretraining.model_copy(update={"keep_at": tuple(steps), "steps": steps[-1]})
-        series = attempted(about, partial(run, pretraining, self._bench("tiny/bert", like)), part="small encoder")
+        series = attempted(
+            about,
+            partial(run, pretraining, self.bench("tiny/bert", like.task, self.seed, like.store.root)),
+            part="small encoder",
+        )
         yield series
         for step in steps if series.result.checkpoint else ():
             kept = like.store.checkpoint(str(series.result.checkpoint)) / f"step-{step}"
-            measure = partial(run, self._from_scratch(), self._bench(str(kept), like))
+            measure = partial(run, self._from_scratch(), self.bench(str(kept), like.task, self.seed, like.store.root))
             model = str(series.result.numbers[0].where["model"])
             yield attempted(f"{about}, step {step}", measure, part="small encoder", model=model, step=step)
-
-    def _bench(self, model: str, like: Bench) -> Bench:
-        shared: dict[str, Any] = {"device": self.device, "out": like.store.root, "max_length": self.max_length}
-        return Bench(model, like.task, seed=self.seed, **shared)
 
     def _say_cost(self, benches: Sequence[Bench], of_tasks: Sequence[Bench]) -> None:
         costs = [*map(self._cost, benches), *map(self._series_cost, of_tasks)]
@@ -289,10 +257,7 @@ def _scores(runs: Sequence[Result], num_scored: int) -> list[Number]:
 
 
 def _pooled(pieces: Sequence[Piece], benches: Sequence[Bench]) -> Result:
-    """Give all numbers, and all that a reader should know about the data and the searches."""
-    notes = [*(note for bench in benches for note in bench.task.notes), *notes_of(pieces)]
-    return Result(
-        numbers=[number for piece in pieces for number in piece.result.numbers],
-        notes=list(dict.fromkeys(notes)),
-        bench={"benches": [dict(bench.spec) for bench in benches]},
-    )
+    """Give all numbers, and what there is to know about the data before what there is about the searches."""
+    pooled = pooled_of(pieces, benches)
+    notes = [*(note for bench in benches for note in bench.task.notes), *pooled.notes]
+    return replace(pooled, arrays={}, notes=list(dict.fromkeys(notes)))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field, NonNegativeInt
@@ -19,8 +19,7 @@ from pydantic import Field, NonNegativeInt
 from dimscope.bench import Bench
 from dimscope.core.errors import UserError
 from dimscope.core.method import Method
-from dimscope.core.processes import is_main
-from dimscope.core.progress import say, work
+from dimscope.core.progress import work
 from dimscope.core.result import Array, Number, Result
 from dimscope.methods.finetune.full import FullFineTuning
 from dimscope.methods.intervene.ablate_dimensions import AblateDimensions
@@ -34,13 +33,11 @@ from dimscope.models.folders import folder
 from dimscope.models.size import size
 from dimscope.report.joined import joined
 from dimscope.report.outlier_dimensions import models_and_tasks, page
-from dimscope.report.written import write_page
+from dimscope.report.page import Page
 from dimscope.running import run
 from dimscope.scoring.cost import FORWARD, TRAINING, Cost, num_tokens, total
 from dimscope.scoring.over_seeds import over_seeds
-from dimscope.store.index import write_summary
 from dimscope.study import Study, attempted, require_distinct, say_cost
-from dimscope.training.processes import wait_for_all
 
 RUNS_PER_BENCH = 11  # one training, three measures before and after it, persistence, ablation, editing, writers
 WEIGHTS = ("pretrained", "fine-tuned")
@@ -91,6 +88,7 @@ class OutlierDimensionsStudy(Study):
     """Outlier dimensions before and after fine-tuning: what persists, and what one dimension can do."""
 
     sources = ("Rudman, Chen & Eickhoff 2023, Outlier Dimensions Encode Task-Specific Knowledge (EMNLP, 2310.17715)",)
+    said: ClassVar = ("one_dimension_fine-tuned",)
 
     seeds: tuple[NonNegativeInt, ...] = Field((1, 2, 3, 4), min_length=1)
     """Every model is fine-tuned once per seed."""
@@ -124,18 +122,11 @@ class OutlierDimensionsStudy(Study):
                     for result in self._runs(bench):
                         cell.results.append(result)
                         done(1)
-        if is_main():
-            self.keep(out, self._pooled(cells), time.monotonic() - started)
-            self.report(out)
-        wait_for_all()
+        self.complete(out, self._pooled(cells), started)
 
-    def report(self, out: Path) -> None:
-        """Write summary, tables and page again.
-
-        Raises:
-            UserError: the study has not been finished.
-        """
-        _write(out, self.kept(out))
+    def page(self, pooled: Result) -> Page:
+        """Give the page of what was pooled."""
+        return page(pooled)
 
     @classmethod
     def join(cls, studies: Mapping[Path, Self], out: Path) -> None:
@@ -153,7 +144,8 @@ class OutlierDimensionsStudy(Study):
             )
         whole = joined({str(folder): study.kept(folder) for folder, study in studies.items()})
         across, rates = _persistence(whole.arrays, models_and_tasks(whole), first.seeds[0])
-        _write(out, replace(whole, numbers=[*whole.numbers, *across], arrays={**whole.arrays, **rates}))
+        pooled = replace(whole, numbers=[*whole.numbers, *across], arrays={**whole.arrays, **rates})
+        cls.write(out, pooled, page(pooled))
 
     def _cost(self, cell: Cell) -> Cost:
         """What training, states and logits, and ablation after every layer will take, roughly."""
@@ -259,13 +251,3 @@ def _persistence(
             numbers += [replace(number, where=where) for number in across]
             found[f"{model}/{weights}/persistence_rate"] = rates
     return numbers, found
-
-
-def _write(out: Path, pooled: Result) -> None:
-    """Write what people read, out of the pooled result."""
-    write_summary(out, OutlierDimensionsStudy.name(), pooled.numbers)
-    written = page(pooled)
-    say("\n".join(f"{about}: {' '.join(sentences)}" for about, sentences in written.answers.items()))
-    shown = next(table for table in written.tables if table.name == "one_dimension_fine-tuned")
-    say(f"{shown.caption}\n{shown.frame.to_string(index=False)}")
-    say(f"The page: {write_page(out, written)}")

@@ -50,9 +50,9 @@ def movers(result: Result, cells: Sequence[Cell]) -> Section:
     for model, task in cells:
         own, written = (_of(result, name, (model, task)) for name in ("movers", "reweighting"))
         rows += [{"model": model, "task": task, **_head_row(each, written)} for each in named(own, "patched_share")]
-        if f"{model}/{task}/share" not in result.arrays:
+        if f"{model} on {task}, movers/share" not in result.arrays:
             continue
-        values = result.arrays[f"{model}/{task}/share"].values
+        values = result.arrays[f"{model} on {task}, movers/share"].values
         chart = heat_map(
             values[::-1],
             rows=[str(layer) for layer in reversed(range(len(values)))],

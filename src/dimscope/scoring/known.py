@@ -26,6 +26,8 @@ from dimscope.scoring.classification import accuracy
 from dimscope.scoring.metrics import logit_difference
 
 Among = Literal["outputs", "options"]
+Taken = Literal["known", "all"]
+"""Which pairs are looked at: those whose prompt the model has right, or all."""
 
 _TOKENS_PER_BATCH = 4096
 
@@ -73,6 +75,18 @@ def known(network: Network, pairs: PromptPairs, among: Among = "outputs") -> tup
             "take other prompts or another model"
         )
     return pairs.at(np.flatnonzero(is_right)), accuracy(is_right, "known_fraction", among=among)
+
+
+def taken(network: Network, pairs: PromptPairs, which: Taken) -> tuple[PromptPairs, list[Number]]:
+    """Give the pairs that are looked at, and what is to be told of those that are not.
+
+    Raises:
+        UserError: the known ones are wanted, and there are none.
+    """
+    if which == "all":
+        return pairs, []
+    kept, share_known = known(network, pairs)
+    return kept, [share_known]
 
 
 @torch.inference_mode()

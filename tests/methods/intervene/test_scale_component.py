@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from dimscope.core.errors import UserError
 from dimscope.data.prompts.catalogue import make_prompts
 from dimscope.methods.intervene.scale_component import Component, ScaleComponent, component, elsewhere, scaled
-from dimscope.models.load import load_language_model
 from dimscope.numerics.resampling import mean_interval
 
 RAW = {
@@ -23,11 +22,6 @@ RAW = {
     "pythia-70m": ("gpt_neox.layers", "attention.dense", "mlp"),
 }
 METRICS = ("accuracy", "probability", "log_probability", "logit_difference")
-
-
-@pytest.fixture(scope="module")
-def language_model(tiny_folder):
-    return lambda family: load_language_model(str(tiny_folder(family)))
 
 
 def bench_of(network, pairs=None):

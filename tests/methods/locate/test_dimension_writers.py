@@ -31,16 +31,6 @@ def batches(network, split):
     return [(indices, pad(encoded, indices, network.pad_id)) for indices in token_batches(encoded.lengths, 96)]
 
 
-def roughened(network):
-    """Give norms and biases values of their own: fresh ones are 1 and 0, which hide mistakes."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for values in network.model.parameters():
-            if values.ndim == 1:
-                values += 0.3 * torch.randn(values.shape, generator=generator)
-    return network
-
-
 def bench_of(network, reviews, states):
     return SimpleNamespace(
         network=network,
@@ -52,7 +42,7 @@ def bench_of(network, reviews, states):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_parts_add_up_to_the_state_in_every_family(family, fresh_network, reviews):
+def test_the_parts_add_up_to_the_state_in_every_family(family, fresh_network, reviews, roughened):
     network = roughened(fresh_network(family))
     own = batches(network, reviews.validation)
     parts, values = written(network, own, DIMS)
@@ -69,7 +59,7 @@ def test_the_parts_add_up_to_the_state_in_every_family(family, fresh_network, re
     np.testing.assert_allclose(summed, expected, atol=1e-4)
 
 
-def test_parts_of_a_network_normed_after_its_sums_are_those_written_out(fresh_network, reviews):
+def test_parts_of_a_network_normed_after_its_sums_are_those_written_out(fresh_network, reviews, roughened):
     network = roughened(fresh_network("bert"))
     text = reviews.validation.texts[0]
     found, _ = written(network, batches(network, reviews.split("validation")), DIMS)

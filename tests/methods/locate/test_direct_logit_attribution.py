@@ -10,9 +10,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from dimscope.core.errors import UserError
-from dimscope.data.prompts.catalogue import make_prompts
 from dimscope.methods.locate.direct_logit_attribution import DirectLogitAttribution, contributions
-from dimscope.models.load import Network, load_language_model
+from dimscope.models.load import Network
 from dimscope.models.readout import Readout
 from dimscope.numerics.resampling import mean_interval
 
@@ -34,15 +33,6 @@ RAW = {
 
 
 PARTS = ("embedding", "heads", "attention_bias", "mlp", "bias")
-
-
-@pytest.fixture(scope="module")
-def language_model(tiny_folder):
-    return lambda family: load_language_model(str(tiny_folder(family)))
-
-
-def prompts(network, num_pairs=12):
-    return make_prompts("induction", network.tokenizer, num_pairs, 0)
 
 
 def ran(network, pairs, **settings):
@@ -100,18 +90,8 @@ def by_hand(family, model, pairs):
     return {**found, **stacked, "bias": difference(torch.zeros_like(state))}, told(logits)
 
 
-def roughened(network):
-    """Give norms and biases values of their own: fresh ones are 1 and 0, which hide mistakes."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for values in network.model.parameters():
-            if values.ndim == 1:
-                values += 0.3 * torch.randn(values.shape, generator=generator)
-    return network
-
-
 @pytest.mark.parametrize("family", RAW)
-def test_every_part_is_what_is_lost_without_it(family, language_model):
+def test_every_part_is_what_is_lost_without_it(family, language_model, prompts, roughened):
     network = roughened(language_model(family))
     pairs = prompts(network)
     expected, total = by_hand(family, network.model, pairs)
@@ -129,7 +109,7 @@ def test_every_part_is_what_is_lost_without_it(family, language_model):
 
 
 @pytest.fixture
-def planted(language_model):
+def planted(language_model, prompts):
     """A GPT-2 of which only head 2 of layer 1 writes: always the answer's direction, whatever the prompt is."""
     network = language_model("gpt2")
     pairs = prompts(network)
@@ -167,7 +147,7 @@ def test_the_head_that_writes_the_answer_is_found_and_nothing_else(planted):
     assert sum(sums) == pytest.approx(result.value("mean_logit_difference", text="prompt"), abs=1e-4)
 
 
-def test_counterfactuals_are_taken_apart_along_the_same_direction(language_model):
+def test_counterfactuals_are_taken_apart_along_the_same_direction(language_model, prompts):
     network = language_model("gpt2")
     pairs = prompts(network)
     expected, total = by_hand("gpt2", network.model, replace(pairs, ids=pairs.counterfactual_ids))
@@ -183,7 +163,7 @@ def test_counterfactuals_are_taken_apart_along_the_same_direction(language_model
         assert number.value == pytest.approx(of_head.mean(), abs=2e-5)
 
 
-def test_the_furthest_parts_are_told_in_order(language_model):
+def test_the_furthest_parts_are_told_in_order(language_model, prompts):
     network = language_model("llama")
     pairs = prompts(network)
     result = ran(network, pairs, num_shown=4)
@@ -198,7 +178,7 @@ def test_the_furthest_parts_are_told_in_order(language_model):
     np.testing.assert_allclose([abs(each.value) for each in told], np.sort(np.abs(every))[::-1][:4])
 
 
-def test_a_classifier_of_a_decoder_is_taken_apart_too(tiny_network):
+def test_a_classifier_of_a_decoder_is_taken_apart_too(tiny_network, prompts):
     network = tiny_network("gpt2")
     ids = prompts(network)
     pairs = replace(
@@ -219,7 +199,7 @@ def test_a_classifier_of_a_decoder_is_taken_apart_too(tiny_network):
     assert result.value("largest_sum_error") < 1e-4
 
 
-def test_prompts_of_different_lengths_are_each_read_at_their_end(language_model):
+def test_prompts_of_different_lengths_are_each_read_at_their_end(language_model, prompts):
     network = language_model("gpt2")
     whole = prompts(network)
     ids, mask = whole.ids.copy(), whole.mask.copy()
@@ -243,7 +223,7 @@ def test_an_encoder_is_refused(tiny_network):
         ran(tiny_network("bert"), None)
 
 
-def test_norms_behind_attention_and_mlp_are_refused(language_model):
+def test_norms_behind_attention_and_mlp_are_refused(language_model, prompts):
     tokenizer = language_model("llama").tokenizer
     config = AutoConfig.for_model(
         "gemma2", hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
@@ -257,7 +237,7 @@ def test_norms_behind_attention_and_mlp_are_refused(language_model):
         ran(network, prompts(network))
 
 
-def test_what_the_model_does_not_know_is_left_out(language_model):
+def test_what_the_model_does_not_know_is_left_out(language_model, prompts):
     network = language_model("gpt2")
     pairs = prompts(network)
     with torch.no_grad():

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from dimscope.core.errors import UnknownName, UserError
-from dimscope.data.prompts.catalogue import make_prompts
 from dimscope.methods.locate.logit_lens import LogitLens, lens, settled_layer
-from dimscope.models.load import load, load_language_model
+from dimscope.models.load import load
 from dimscope.models.readout import Readout
 from dimscope.numerics.resampling import mean_interval, wilson_interval
 
@@ -22,15 +21,6 @@ RAW = {
     "gemma": ("model.layers", "model.norm"),
     "opt": ("model.decoder.layers", "model.decoder.final_layer_norm"),
 }
-
-
-@pytest.fixture(scope="module")
-def language_model(tiny_folder):
-    return lambda family: load_language_model(str(tiny_folder(family)))
-
-
-def prompts(network, num_pairs=12):
-    return make_prompts("induction", network.tokenizer, num_pairs, 0)
 
 
 def ran(network, pairs, **settings):
@@ -56,7 +46,7 @@ def by_hand(family, model, ids, token):
 
 
 @pytest.mark.parametrize("family", RAW)
-def test_every_layer_is_read_through_the_norm_and_the_head(family, language_model):
+def test_every_layer_is_read_through_the_norm_and_the_head(family, language_model, prompts):
     network = language_model(family)
     pairs = prompts(network)
     pairs = replace(pairs, places={**pairs.places, "fourth": np.full(len(pairs), 3)})
@@ -75,7 +65,7 @@ def test_every_layer_is_read_through_the_norm_and_the_head(family, language_mode
 
 
 @pytest.mark.parametrize("family", RAW)
-def test_after_the_last_layer_the_lens_is_the_model(family, language_model):
+def test_after_the_last_layer_the_lens_is_the_model(family, language_model, prompts):
     network = language_model(family)
     pairs = prompts(network)
     everything = np.tile(np.arange(network.num_labels), (len(pairs), 1))
@@ -84,7 +74,7 @@ def test_after_the_last_layer_the_lens_is_the_model(family, language_model):
     np.testing.assert_allclose(log_probabilities[:, -1, 0], own, atol=1e-5)
 
 
-def test_arrays_and_numbers_are_means_over_pairs(language_model):
+def test_arrays_and_numbers_are_means_over_pairs(language_model, prompts):
     network = language_model("pythia-160m")
     pairs = prompts(network)
     result = ran(network, pairs)
@@ -100,7 +90,7 @@ def test_arrays_and_numbers_are_means_over_pairs(language_model):
 
 
 @pytest.fixture
-def planted(language_model):
+def planted(language_model, prompts):
     """A Pythia of three layers whose last but one MLP alone writes, and always the same answer's direction."""
     network = language_model("pythia-160m")
     pairs = prompts(network)
@@ -130,7 +120,7 @@ def test_the_layer_that_writes_the_answer_is_the_one_from_which_on_it_is_first(p
     assert result.value("ahead_fraction", token="end", output="other") == 0
 
 
-def test_the_answer_is_ahead_of_the_other_from_where_its_logit_stays_higher(language_model):
+def test_the_answer_is_ahead_of_the_other_from_where_its_logit_stays_higher(language_model, prompts):
     network = language_model("pythia-160m")
     pairs = prompts(network, 40)
     expected, _ = by_hand("pythia-160m", network.model, pairs.ids, -1)
@@ -145,7 +135,7 @@ def test_the_answer_is_ahead_of_the_other_from_where_its_logit_stays_higher(lang
         assert result.value("ahead_fraction", token="end", output=output) == len(from_on) / len(pairs)
 
 
-def test_settling_is_told_of_those_that_settle(language_model):
+def test_settling_is_told_of_those_that_settle(language_model, prompts):
     network = language_model("gpt2")
     pairs = prompts(network)
     expected, _ = by_hand("gpt2", network.model, pairs.ids, -1)
@@ -164,7 +154,7 @@ def test_a_lead_that_is_lost_again_does_not_count():
     np.testing.assert_array_equal(settled_layer(is_first), [3, 3, 0, np.nan, np.nan])
 
 
-def test_the_random_output_is_never_the_answer_and_depends_on_the_seed(language_model):
+def test_the_random_output_is_never_the_answer_and_depends_on_the_seed(language_model, prompts):
     network = language_model("gpt2")
     pairs = prompts(network, 40)
     results = [
@@ -176,7 +166,7 @@ def test_the_random_output_is_never_the_answer_and_depends_on_the_seed(language_
     assert np.isfinite(LogitLens(taken="all").run(two).arrays["log_probability"].values).all()
 
 
-def test_of_two_classes_the_random_one_is_the_one_that_is_not_right(tiny_folder):
+def test_of_two_classes_the_random_one_is_the_one_that_is_not_right(tiny_folder, prompts):
     network = load(str(tiny_folder("llama")), num_labels=2, seed=1)
     given = prompts(network)
     classes = np.arange(12) % 2
@@ -190,7 +180,7 @@ def test_of_two_classes_the_random_one_is_the_one_that_is_not_right(tiny_folder)
     assert values[-1, 0, 0] == pytest.approx(expected.mean(), abs=1e-5)
 
 
-def test_an_encoder_and_a_token_that_is_not_there_are_refused(tiny_network, language_model):
+def test_an_encoder_and_a_token_that_is_not_there_are_refused(tiny_network, language_model, prompts):
     with pytest.raises(UserError, match="more than one linear map"):
         ran(tiny_network("bert"), None)
     network = language_model("gpt2")

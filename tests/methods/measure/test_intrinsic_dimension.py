@@ -2,8 +2,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from dimscope.bench import Bench
 from dimscope.core import progress
@@ -15,8 +13,7 @@ from dimscope.numerics.bracket import Bracket, log_grid, next_to_try
 from dimscope.running import run
 from dimscope.training import trial as trial_module
 from dimscope.training import trials as trials_module
-from dimscope.training.settings import TrainingSettings
-from dimscope.training.subspace import Subspace, SubspaceSettings
+from dimscope.training.subspace import SubspaceSettings
 
 NAME = "measure/intrinsic_dimension"
 QUICK = {
@@ -144,37 +141,11 @@ def test_a_budget_that_does_not_reach_the_full_score_is_refused(planted, bench):
         IntrinsicDimension(precision="float32", max_trainings=2).run(bench)
 
 
-def test_ten_constraints_take_ten_numbers():
+def test_ten_constraints_take_ten_numbers(ten_constraints):
     """Li et al. 2018, section 2: d is 10 exactly; how well it does is exp(-loss), 1 at best."""
-
-    class Sums(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.theta = nn.Parameter(torch.zeros(1000))
-            self.base_model = nn.Module()
-
-    class Toy:
-        device = torch.device("cpu")
-
-        def __init__(self):
-            self.model = Sums()
-
-    def performance(d):
-        toy = Toy()
-        subspace = Subspace(toy, SubspaceSettings(num_trained=d, projection="dense"), seed=1)
-        optimizer = subspace.optimizer(toy, TrainingSettings(learning_rate=0.1, weight_decay=0.0))
-        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 800)
-        for _ in range(800):
-            loss = (toy.model.theta.view(10, 100).sum(1) - 1).square().sum()
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            decay.step()
-        return np.exp(-loss.item())
-
     passes = {}
     while (d := next_to_try(passes, log_grid(5, 20, 4), ratio=1.05)) is not None:
-        passes[d] = performance(d) >= 0.9
+        passes[d] = ten_constraints(SubspaceSettings(num_trained=d, projection="dense"), 800) >= 0.9
     assert Bracket.of(passes) == Bracket(9, 10)
 
 

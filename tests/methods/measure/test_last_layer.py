@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from dimscope.core.errors import UserError
-from dimscope.data.prompts.catalogue import make_prompts
 from dimscope.methods.measure.last_layer import LastLayer
-from dimscope.models.load import load, load_language_model
+from dimscope.models.load import load
 from dimscope.numerics.resampling import wilson_interval
 
 RAW = {
@@ -24,28 +23,9 @@ RAW = {
 }
 
 
-@pytest.fixture(scope="module")
-def language_model(tiny_folder):
-    return lambda family: load_language_model(str(tiny_folder(family)))
-
-
-def prompts(network, num_pairs=8):
-    return make_prompts("induction", network.tokenizer, num_pairs, 0)
-
-
 def ran(network, pairs, **settings):
     bench = SimpleNamespace(network=network, pairs=pairs, seed=1)
     return LastLayer(**{"taken": "all", "num_resamples": 99, **settings}).run(bench)
-
-
-def roughened(network):
-    """Give norms and biases values of their own: fresh ones are 1 and 0, which hide mistakes."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for values in network.model.parameters():
-            if values.ndim == 1:
-                values += 0.3 * torch.randn(values.shape, generator=generator)
-    return network
 
 
 @torch.no_grad()
@@ -73,9 +53,9 @@ def by_hand(family, model, ids):
 
 
 @pytest.mark.parametrize("family", RAW)
-def test_every_share_is_the_integral_of_the_gradient_with_the_scale_held(family, language_model):
+def test_every_share_is_the_integral_of_the_gradient_with_the_scale_held(family, language_model, prompts, roughened):
     network = roughened(language_model(family))
-    pairs = prompts(network)
+    pairs = prompts(network, 8)
     before, after, parts = by_hand(family, network.model, pairs.ids)
     norm, head = network.model.get_submodule(RAW[family][3]), network.model.get_output_embeddings()
     is_layer_norm = isinstance(norm, torch.nn.LayerNorm)
@@ -104,9 +84,9 @@ def test_every_share_is_the_integral_of_the_gradient_with_the_scale_held(family,
 
 
 @pytest.mark.parametrize("family", RAW)
-def test_the_shares_add_up_to_the_change_and_the_end_is_the_model(family, language_model):
+def test_the_shares_add_up_to_the_change_and_the_end_is_the_model(family, language_model, prompts, roughened):
     network = roughened(language_model(family))
-    pairs = prompts(network)
+    pairs = prompts(network, 8)
     result = ran(network, pairs)
     with torch.no_grad():
         logits = network.model(input_ids=torch.from_numpy(pairs.ids)).logits[:, -1]
@@ -125,10 +105,10 @@ def test_the_shares_add_up_to_the_change_and_the_end_is_the_model(family, langua
 
 
 @pytest.fixture
-def planted(language_model):
+def planted(language_model, prompts):
     """A GPT-2 whose first layer's MLP says token 7 whatever the prompt is, and whose second's takes half of it back."""
     network = language_model("gpt2")
-    pairs = prompts(network)
+    pairs = prompts(network, 8)
     pairs = replace(pairs, answers=np.full(len(pairs), 7), others=np.full(len(pairs), 9))
     with torch.no_grad():
         for block in network.model.transformer.h:
@@ -177,12 +157,12 @@ def test_only_known_prompts_are_taken_unless_all_are_asked_for(planted):
     assert len(result.arrays["log_probability"].values) == 6
 
 
-def test_what_cannot_be_taken_apart_is_refused(language_model, tiny_folder):
+def test_what_cannot_be_taken_apart_is_refused(language_model, tiny_folder, prompts):
     encoder = load(str(tiny_folder("bert")))
     with pytest.raises(UserError, match="is an encoder"):
         ran(encoder, None)
     network = language_model("llama")
-    pairs = prompts(network)
+    pairs = prompts(network, 8)
     block = network.model.model.layers[-1]
     handle = block.mlp.register_forward_hook(lambda module, args, output: 2 * output)
     try:

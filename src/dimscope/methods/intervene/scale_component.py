@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import cycle
-from typing import Literal
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ from dimscope.models.classify import classify
 from dimscope.models.load import Network
 from dimscope.numerics.resampling import mean_interval
 from dimscope.scoring.classification import accuracy
-from dimscope.scoring.known import known, prompt_batches
+from dimscope.scoring.known import Taken, prompt_batches, taken
 from dimscope.scoring.metrics import METRICS
 
 _PART = re.compile(r"(\d+|last)\.(mlp|attention|\d+)")
@@ -73,7 +72,7 @@ class ScaleComponent(Method):
     """γ: the parts' output is multiplied by 1 − γ."""
     num_controls: int = Field(3, ge=0)
     """Other layers, drawn at random, in which the same is done; each is a forward pass for every dose."""
-    taken: Literal["known", "all"] = "all"
+    taken: Taken = "all"
     """Which pairs are looked at: all, or those whose prompt the model has right, which can only get worse."""
 
     @field_validator("parts")
@@ -92,7 +91,7 @@ class ScaleComponent(Method):
         """
         network: Network = bench.network
         chosen = [component(name, network) for name in self.parts]
-        pairs, share_known = known(network, bench.pairs) if self.taken == "known" else (bench.pairs, None)
+        pairs, numbers = taken(network, bench.pairs, self.taken)
         controls = elsewhere(chosen, network, self.num_controls, seeds.stream(bench.seed, "other layers"))
         groups = {" ".join(each.name for each in some): some for some in (chosen, *controls)}
         with work("doses", 1 + len(groups) * len(self.doses)) as done:
@@ -104,7 +103,6 @@ class ScaleComponent(Method):
                     found.append(outcome(network, pairs, some, 1 - dose))
                     done(1)
         curves = np.reshape(found, (len(groups), len(self.doses), *before.shape))
-        numbers = [share_known] if share_known else []
         numbers += _levels(before, {"scaled": "nothing", "dose": 0.0})
         for dose, values in zip(self.doses, curves[0], strict=True):
             where: Where = {"scaled": next(iter(groups)), "dose": dose}

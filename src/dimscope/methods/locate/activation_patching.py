@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from dimscope.activations.continuation import both
-from dimscope.activations.patching import Patch, Reading, bytes_at_once, patched
+from dimscope.activations.continuation import both, bytes_at_once
+from dimscope.activations.patching import Patch, Reading, patched
 from dimscope.core.bench import Bench
 from dimscope.core.method import Method
 from dimscope.core.progress import say, work
 from dimscope.core.result import Array, Number, Result
 from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.models.load import Network
-from dimscope.scoring.known import known
+from dimscope.scoring.known import Taken, taken
 from dimscope.scoring.metrics import bound
 from dimscope.scoring.patching import numbers_of, shares
 
@@ -47,7 +47,7 @@ class ActivationPatching(Method):
     """What is patched: heads at all tokens; a layer's attention, MLP or state at each named token."""
     metric: Literal["logit_difference", "probability", "log_probability"] = "logit_difference"
     """What is read of the answer."""
-    taken: Literal["known", "all"] = "known"
+    taken: Taken = "known"
     """Which pairs are looked at: those whose prompt the model has right, or all."""
     num_shown: int = Field(10, ge=1)
     """Places of each part that are told as numbers; the arrays hold all."""
@@ -59,13 +59,12 @@ class ActivationPatching(Method):
             UserError: the model has none of the prompts right.
         """
         network: Network = bench.network
-        pairs, share_known = known(network, bench.pairs) if self.taken == "known" else (bench.pairs, None)
+        pairs, numbers = taken(network, bench.pairs, self.taken)
         asked = pairs.swapped() if self.direction == "denoising" else pairs
         base, other = both(network, asked, [_SITES[part] for part in self.parts])
         reading = Reading(*bound(self.metric, pairs.answers, pairs.others))
         ends = [reading.of_unchanged(each).cpu().numpy() for each in (base, other)]
         say(f"{len(pairs)} pairs, each pass about {bytes_at_once(base) / 2**20:.0f} MiB")
-        numbers = [share_known] if share_known else []
         arrays: dict[str, Array] = {}
         places = {part: list(_places(part, pairs, network)) for part in self.parts}
         with work("patches", sum(map(len, places.values()))) as done:

@@ -25,7 +25,7 @@ from dimscope.core.result import Array, Number, Result
 from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.models.load import Network
 from dimscope.numerics.resampling import mean_interval
-from dimscope.scoring.known import known
+from dimscope.scoring.known import Taken, taken
 from dimscope.scoring.metrics import bound, find_metric
 from dimscope.scoring.patching import shares
 
@@ -44,7 +44,7 @@ class AttributionPatching(Method):
     """What is read of the answer."""
     exact: Literal["shown", "all"] = "shown"
     """Which heads are patched exactly too: those that are told as numbers, or all, as the whole search would."""
-    taken: Literal["known", "all"] = "known"
+    taken: Taken = "known"
     """Which pairs are looked at: those whose prompt the model has right, or all."""
     num_shown: int = Field(10, ge=1)
     """Heads that are told as numbers; the arrays hold all."""
@@ -56,7 +56,7 @@ class AttributionPatching(Method):
             UserError: the model has none of the prompts right.
         """
         network: Network = bench.network
-        pairs, share_known = known(network, bench.pairs) if self.taken == "known" else (bench.pairs, None)
+        pairs, numbers = taken(network, bench.pairs, self.taken)
         asked = pairs.swapped() if self.direction == "denoising" else pairs
         base, other = both(network, asked, ["attn.heads"])
         reading = Reading(*bound(self.metric, pairs.answers, pairs.others))
@@ -68,7 +68,6 @@ class AttributionPatching(Method):
             patches = [Patch(f"layers.{layer}.attn.heads", head) for layer, head in self._places(tried, network)]
             exactly = shares(patched(base, other, patches, reading, done).cpu().numpy(), *ends)
         exact = dict(zip(tried.tolist(), exactly, strict=True))
-        numbers = [share_known] if share_known else []
         for rank, ((layer, head), place) in enumerate(
             zip(self._places(furthest[: self.num_shown], network), furthest.tolist(), strict=False), start=1
         ):

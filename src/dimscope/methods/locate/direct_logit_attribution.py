@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -26,7 +25,7 @@ from dimscope.core.result import Array, Number, Result
 from dimscope.models.load import Network
 from dimscope.models.readout import Readout
 from dimscope.numerics.resampling import mean_interval
-from dimscope.scoring.known import answer, known
+from dimscope.scoring.known import Taken, answer, taken
 
 _AXES = {"embedding": (), "heads": ("layer", "head"), "attention_bias": ("layer",), "mlp": ("layer",), "bias": ()}
 _LARGEST_ERROR = 1e-3  # of the largest contribution; a part that is not known is of its order
@@ -41,7 +40,7 @@ class DirectLogitAttribution(Method):
         "Wang, Variengien, Conmy, Shlegeris & Steinhardt 2022 (2211.00593), section 3.1",
     )
 
-    taken: Literal["known", "all"] = "known"
+    taken: Taken = "known"
     """Which pairs are looked at: those whose prompt the model has right, or all."""
     num_shown: int = Field(10, ge=1)
     """Parts that are told as numbers; the arrays hold all."""
@@ -54,13 +53,12 @@ class DirectLogitAttribution(Method):
         """
         network: Network = bench.network
         readout = Readout.of(network)
-        pairs, share_known = known(network, bench.pairs) if self.taken == "known" else (bench.pairs, None)
+        pairs, numbers = taken(network, bench.pairs, self.taken)
         texts = {"prompt": pairs, "counterfactual": replace(pairs, ids=pairs.counterfactual_ids)}
         parts = {text: contributions(network, readout, each) for text, each in texts.items()}
         totals = {text: answer(network, each).logit_difference.astype(np.float64) for text, each in texts.items()}
         error = max(_sum_error(parts[text], totals[text]) for text in texts)
         _require_small(error, parts["prompt"], network)
-        numbers = [share_known] if share_known else []
         numbers += [_number("mean_logit_difference", totals[text], text=text) for text in texts]
         numbers.append(Number(name="largest_sum_error", value=error, unit="logits", better="lower"))
         for text in texts:

@@ -27,7 +27,7 @@ from dimscope.core.result import Array, Number, Result
 from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.models.load import Network
 from dimscope.numerics.resampling import mean_interval
-from dimscope.scoring.known import known
+from dimscope.scoring.known import Taken, taken
 from dimscope.scoring.metrics import bound
 
 Fill = Literal["mean", "resample", "zero"]
@@ -46,7 +46,7 @@ class HeadAblation(Method):
     """What takes a head's place: its mean, another prompt's value at the same token, zero."""
     metric: Literal["logit_difference", "probability", "log_probability", "accuracy"] = "logit_difference"
     """What is read of the answer."""
-    taken: Literal["known", "all"] = "known"
+    taken: Taken = "known"
     """Which pairs are looked at: those whose prompt the model has right, or all."""
     num_shown: int = Field(10, ge=1)
     """Heads of each fill that are told as numbers; the arrays hold all."""
@@ -58,14 +58,13 @@ class HeadAblation(Method):
             UserError: the model has none of the prompts right.
         """
         network: Network = bench.network
-        pairs, share_known = known(network, bench.pairs) if self.taken == "known" else (bench.pairs, None)
+        pairs, numbers = taken(network, bench.pairs, self.taken)
         sites = tuple(f"layers.{layer}.attn.heads" for layer in range(network.num_layers))
         inputs = {"input_ids": torch.from_numpy(pairs.ids), "attention_mask": torch.from_numpy(pairs.mask)}
         base = Continuation(network, inputs, sites=sites)
         reading = Reading(*bound(self.metric, pairs.answers, pairs.others))
         unchanged = reading.of_unchanged(base).cpu().numpy()
         patches = [Patch(site, head) for site in sites for head in range(network.num_heads)]
-        numbers = [share_known] if share_known else []
         numbers.append(_told(f"mean_{self.metric}", unchanged, {"ablated": "nothing"}))
         arrays: dict[str, Array] = {}
         with work("heads", len(patches) * len(self.fills)) as done:

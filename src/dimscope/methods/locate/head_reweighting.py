@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -43,7 +42,7 @@ from dimscope.numerics.reweighting import (
     squared_errors,
 )
 from dimscope.scoring.classification import accuracy
-from dimscope.scoring.known import known, prompt_batches
+from dimscope.scoring.known import Taken, prompt_batches, taken
 from dimscope.scoring.metrics import rank
 
 Head = tuple[int, int]
@@ -66,7 +65,7 @@ class HeadReweighting(Method):
     """What is added to each head's own size, as a share of it: collinear heads then share their weight out."""
     num_scrambled: int = Field(5, ge=2)
     """Draws of scrambled prompts, for each of the two controls."""
-    taken: Literal["known", "all"] = "known"
+    taken: Taken = "known"
     """Which pairs are looked at: those whose prompt the model has right, or all."""
 
     @field_validator("heads")
@@ -85,11 +84,11 @@ class HeadReweighting(Method):
         """
         network: Network = bench.network
         readout = Readout.of(network)
-        pairs, share_known = known(network, bench.pairs) if self.taken == "known" else (bench.pairs, None)
+        pairs, of_known = taken(network, bench.pairs, self.taken)
         heads = self._chosen(network, readout, pairs)
         layers = range(min(heads)[0], network.num_layers)
         said = _Said.by(network, pairs, heads, layers)
-        numbers = [*([share_known] if share_known else []), *said.subjects()]
+        numbers = [*of_known, *said.subjects()]
         unembedded = _Unembedded(readout, pairs, _subjects(pairs))
         numbers += [*unembedded.heads(said), *_attention(network, pairs, heads)]
         weights = np.full((network.num_layers, len(heads)), np.nan)

@@ -9,7 +9,6 @@ in reading two more outputs beside it as the control: the counterfactual's answe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.models.load import Network
 from dimscope.models.readout import Readout
 from dimscope.numerics.resampling import mean_interval, wilson_interval
-from dimscope.scoring.known import known
+from dimscope.scoring.known import Taken, taken
 from dimscope.scoring.metrics import log_probability, rank
 
 _OUTPUTS = ("answer", "other", "random")
@@ -39,7 +38,7 @@ class LogitLens(Method):
 
     tokens: tuple[str, ...] = ("end",)
     """The named tokens whose states are read, such as end and S2; the answer looked for is that at the end."""
-    taken: Literal["known", "all"] = "known"
+    taken: Taken = "known"
     """Which pairs are looked at: those whose prompt the model has right, or all."""
 
     def run(self, bench: Bench) -> Result:
@@ -51,7 +50,7 @@ class LogitLens(Method):
         """
         network: Network = bench.network
         readout = Readout.of(network)
-        pairs, share_known = known(network, bench.pairs) if self.taken == "known" else (bench.pairs, None)
+        pairs, of_known = taken(network, bench.pairs, self.taken)
         drawn = seeds.stream(bench.seed, "random output").integers(1, network.num_labels, len(pairs))
         outputs = np.stack([pairs.answers, pairs.others, (pairs.answers + drawn) % network.num_labels], axis=1)
         log_probabilities, ranks = lens(network, readout, pairs, outputs, self.tokens)
@@ -71,7 +70,7 @@ class LogitLens(Method):
             "settled_layer": Array(settled, ("pair", "token", "output"), ticks=ticks),
         }
         numbers = [
-            *([share_known] if share_known else []),
+            *of_known,
             *self._numbers("settled", settled),
             *self._numbers("ahead", ahead),
         ]

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from pydantic import Field, field_validator
 
-from dimscope.activations.continuation import both
-from dimscope.activations.patching import Reading, Receiver, bytes_at_once, paths_to_logits, paths_to_receivers
+from dimscope.activations.continuation import both, bytes_at_once
+from dimscope.activations.patching import Reading, Receiver, paths_to_logits, paths_to_receivers
 from dimscope.core.bench import Bench
 from dimscope.core.errors import UnknownName, UserError
 from dimscope.core.method import Method
 from dimscope.core.progress import say, work
 from dimscope.core.result import Array, Number, Result
 from dimscope.models.load import Network
-from dimscope.scoring.known import known
+from dimscope.scoring.known import Taken, taken
 from dimscope.scoring.metrics import bound
 from dimscope.scoring.patching import numbers_of, shares
 
@@ -50,7 +50,7 @@ class PathPatching(Method):
     """Whether paths may lead through MLPs."""
     metric: Literal["logit_difference", "probability", "log_probability"] = "logit_difference"
     """What is read of the answer."""
-    taken: Literal["known", "all"] = "known"
+    taken: Taken = "known"
     """Which pairs are looked at: those whose prompt the model has right, or all."""
     num_shown: int = Field(10, ge=1)
     """Heads that are told as numbers; the array holds all."""
@@ -82,7 +82,7 @@ class PathPatching(Method):
                 "path patching wants a decoder, whose tokens do not see those after them; take another model"
             )
         receivers = [self._receiver(each, network) for each in self.receivers if each != "logits"]
-        pairs, share_known = known(network, bench.pairs) if self.taken == "known" else (bench.pairs, None)
+        pairs, of_known = taken(network, bench.pairs, self.taken)
         if self.token != "all" and self.token not in pairs.places:
             raise UnknownName("token", self.token, ["all", *pairs.places])
         prompts, counterfactuals = both(network, pairs, ["attn.heads", "mlp.out"])
@@ -107,7 +107,7 @@ class PathPatching(Method):
             for text, each in zip(("prompt", "counterfactual"), ends, strict=True)
         ]
         return Result(
-            numbers=[*([share_known] if share_known else []), *numbers_of(scores, places, self.num_shown), *means],
+            numbers=[*of_known, *numbers_of(scores, places, self.num_shown), *means],
             arrays={"share": Array(of_heads, ("layer", "head"))},
             notes=pairs.notes,
         )

@@ -11,7 +11,6 @@ stands beside as a part. Their formula was not recovered; this one is ours.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import torch
@@ -34,7 +33,7 @@ from dimscope.numerics.log_probability import above_mean, log_probability, share
 from dimscope.numerics.resampling import bootstrap_interval
 from dimscope.scoring import metrics
 from dimscope.scoring.classification import accuracy
-from dimscope.scoring.known import known
+from dimscope.scoring.known import Taken, taken
 
 States = Float[torch.Tensor, "pairs dims"]
 Values = Float[np.ndarray, "pairs *places"]
@@ -51,7 +50,7 @@ class LastLayer(Method):
         "shares of the log-probability: Sundararajan, Taly & Yan 2017 (1703.01365), equation 1",
     )
 
-    taken: Literal["known", "all"] = "known"
+    taken: Taken = "known"
     """Which pairs are looked at: those whose prompt the model has right, or all."""
     num_resamples: int = Field(999, ge=99)
     """Draws of the bootstrap over prompts."""
@@ -64,14 +63,14 @@ class LastLayer(Method):
         """
         network: Network = bench.network
         readout = Readout.of(network)
-        pairs, share_known = known(network, bench.pairs) if self.taken == "known" else (bench.pairs, None)
+        pairs, of_known = taken(network, bench.pairs, self.taken)
         states, parts = _states_and_parts(network, pairs)
         before, after = states[-2:]
         error = float((before + parts.sum(dim=1) - after).abs().max() / after.abs().max())
         _require_small(error, network)
         told = _Told(seeds.stream(bench.seed, "bootstrap"), self.num_resamples)
         by_layer = np.stack([_read(readout, each, pairs.answers) for each in states], axis=1)
-        numbers = [*([share_known] if share_known else []), *told.by_layer(by_layer)]
+        numbers = [*of_known, *told.by_layer(by_layer)]
         first = readout.logits(before).argmax(dim=1).cpu().numpy()
         for name, output in {"answer": pairs.answers, "other": pairs.others, "first before": first}.items():
             read = [_read(readout, each, output) for each in (before, after)]
