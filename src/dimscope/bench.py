@@ -16,9 +16,8 @@ from dimscope.activations.check import STRUCTURE, check
 from dimscope.activations.check_heads import heads_are_apart
 from dimscope.core import seeds
 from dimscope.core.errors import UnknownName, UserError
-from dimscope.core.memory import give_back_freed_memory
 from dimscope.core.progress import work
-from dimscope.data.batching import Encoded, encode, few_lengths, pad, token_batches
+from dimscope.data.batching import Encoded, encode, first_sentences, padded_batches
 from dimscope.data.options import TaskOptions
 from dimscope.data.prompt_task import NUM_PAIRS, PromptTask, read_task
 from dimscope.data.prompts.pairs import PromptPairs
@@ -32,11 +31,6 @@ from dimscope.models.pooling import default_pooling
 from dimscope.store.cache import cache_folder
 from dimscope.store.layout import Store
 from dimscope.training.checkpoints import require_classifier, save_checkpoint
-
-TOKENS_PER_BATCH = 4096
-BATCHES_BETWEEN_TRIMS = 4
-"""After so many batches, memory that lies free goes back to the system: so the peak does not grow with their number."""
-PROBE_SENTENCES = 16
 
 Batch = tuple[np.ndarray, dict[str, torch.Tensor]]
 Precision = Literal["float32", "bfloat16"]
@@ -182,12 +176,8 @@ class Bench:
     def batches(self, split: str, max_sentences: int | None = None) -> Iterator[Batch]:
         """The split, or its first sentences, in batches of similar length, each with the places of its sentences."""
         encoded = self.encoded(split)
-        lengths = few_lengths(encoded.lengths[:max_sentences], self._max_length)
-        with work(f"{split} sentences", len(lengths)) as done:
-            for number, indices in enumerate(token_batches(lengths, TOKENS_PER_BATCH)):
-                batch = pad(encoded, indices, self.network.pad_id, num_tokens=lengths[indices[0]])
-                if number % BATCHES_BETWEEN_TRIMS == 0:
-                    give_back_freed_memory()
+        with work(f"{split} sentences", len(encoded.lengths[:max_sentences])) as done:
+            for indices, batch in padded_batches(encoded, self.network.pad_id, self._max_length, max_sentences):
                 yield indices, {name: tensor.to(self.device) for name, tensor in batch.items()}
                 done(len(indices))
 
@@ -246,11 +236,7 @@ class Bench:
 
     def keep_checkpoint(self, network: Network, key: str) -> str:
         """Store a trained network under `key`, after reopening it and comparing its logits."""
-        probe = pad(
-            self.encoded("validation"),
-            np.arange(PROBE_SENTENCES) % len(self.labels("validation")),
-            network.pad_id,
-        )
+        probe = first_sentences(self.encoded("validation"), network.pad_id)
         batch = {name: tensor.to(network.device) for name, tensor in probe.items()}
         save_checkpoint(self.store.checkpoint(key), network, self.label_names, {"bench": dict(self.spec)}, batch)
         return key

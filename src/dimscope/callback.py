@@ -34,7 +34,7 @@ from dimscope.activations.check import check
 from dimscope.core.errors import UserError
 from dimscope.core.provenance import digest, provenance, run_key
 from dimscope.core.result import Result
-from dimscope.data.batching import Encoded, encode, few_lengths, pad, token_batches
+from dimscope.data.batching import Encoded, encode, padded_batches
 from dimscope.data.splits import hold_out, limited
 from dimscope.data.task import Split
 from dimscope.models.load import Network, is_causal
@@ -45,7 +45,6 @@ from dimscope.store.layout import Store
 
 SHARE = 0.02
 """Of the training's time, what measuring takes at most where the interval is 'auto'."""
-TOKENS_PER_BATCH = 4096
 NAME = "outlier_callback"
 SOURCES = ("Rudman, Chen & Eickhoff 2023 (2310.17715), equation 1 and section 3",)
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
@@ -253,11 +252,7 @@ def _require_classes(splits: Sequence[Split], num_labels: int) -> None:
 
 
 def _half(network: Network, encoded: Encoded, labels: np.ndarray) -> Half:
-    lengths = few_lengths(encoded.lengths, network.max_length)
-    batches = (
-        (indices, pad(encoded, indices, network.pad_id, num_tokens=lengths[indices[0]]))
-        for indices in token_batches(lengths, TOKENS_PER_BATCH)
-    )
+    batches = padded_batches(encoded, network.pad_id, network.max_length)
     seen = states(network, batches, ["final", "logits"])
     return Half(seen["final"], seen["logits"], labels)
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 
 from dimscope.activations.capture import chosen_tokens
 from dimscope.core.errors import UnknownName
-from dimscope.data.batching import token_batches
+from dimscope.data.batching import prompt_batches
 from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.models.load import Network
-
-_TOKENS_PER_BATCH = 4096
 
 
 def prompt_states(
@@ -29,14 +26,7 @@ def prompt_states(
         if token not in pairs.places:
             raise UnknownName("token", token, pairs.places)
     chosen = np.stack([pairs.places[token] for token in tokens], axis=1)
-    lengths = pairs.mask.sum(axis=1)
-
-    def batch(indices: np.ndarray) -> dict[str, torch.Tensor]:
-        shown = slice(lengths[indices].max())
-        parts = {"input_ids": pairs.ids, "attention_mask": pairs.mask}
-        return {name: torch.from_numpy(values[indices, shown]) for name, values in parts.items()}
-
-    batches = ((indices, batch(indices)) for indices in token_batches(lengths, _TOKENS_PER_BATCH))
+    batches = ((indices, batch) for indices, _, batch in prompt_batches(pairs))
     found: dict[str, np.ndarray] = {}
     for indices, by_site in chosen_tokens(network, batches, sites, chosen):
         for site, values in by_site.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -14,9 +14,15 @@ from jaxtyping import Int, Int64
 from transformers import PreTrainedTokenizerBase
 
 from dimscope.core.errors import UserError
+from dimscope.core.memory import give_back_freed_memory
 from dimscope.core.progress import work
+from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.data.task import Split
 
+TOKENS_PER_BATCH = 4096
+"""Of a batch that is only looked at, with its padding."""
+BATCHES_BETWEEN_TRIMS = 4
+"""After so many batches, memory that lies free goes back to the system: so the peak does not grow with their number."""
 _SENTENCES_AT_ONCE = 2048
 
 
@@ -109,6 +115,38 @@ def pad(
         layers["token_type_ids"] = ([encoded.types[index] for index in indices], 0)
     num_tokens = max(num_tokens, *(len(each) for each in ids))
     return {name: _laid_out(rows, filler, side, num_tokens) for name, (rows, filler) in layers.items()}
+
+
+def first_sentences(
+    encoded: Encoded, pad_id: int, num_sentences: int = 16
+) -> dict[str, Int64[torch.Tensor, "batch tokens"]]:
+    """Lay the first sentences out as one batch to compare two models by; where there are fewer, they come again."""
+    return pad(encoded, np.arange(num_sentences) % len(encoded.ids), pad_id)
+
+
+def padded_batches(
+    encoded: Encoded, pad_id: int, most: int, max_sentences: int | None = None
+) -> Iterator[tuple[Int64[np.ndarray, " batch"], dict[str, Int64[torch.Tensor, "batch tokens"]]]]:
+    """Lay all sentences, or the first of them, out in batches of few shapes, with the places of the sentences of each.
+
+    `most` is the length above which no sentence is padded.
+    """
+    lengths = few_lengths(encoded.lengths[:max_sentences], most)
+    for number, indices in enumerate(token_batches(lengths, TOKENS_PER_BATCH)):
+        if number % BATCHES_BETWEEN_TRIMS == 0:
+            give_back_freed_memory()
+        yield indices, pad(encoded, indices, pad_id, num_tokens=lengths[indices[0]])
+
+
+def prompt_batches(
+    pairs: PromptPairs,
+) -> Iterator[tuple[Int64[np.ndarray, " batch"], PromptPairs, dict[str, Int64[torch.Tensor, "batch tokens"]]]]:
+    """Give the prompts in batches of similar length: which pairs they are, these pairs, and what the model takes."""
+    lengths = pairs.mask.sum(axis=1)
+    for indices in token_batches(lengths, TOKENS_PER_BATCH):
+        chosen, shown = pairs.at(indices), slice(lengths[indices].max())
+        layers = {"input_ids": chosen.ids, "attention_mask": chosen.mask}
+        yield indices, chosen, {name: torch.from_numpy(values[:, shown]) for name, values in layers.items()}
 
 
 def few_lengths(

@@ -6,7 +6,6 @@ the share that was kept is told with its interval.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from dimscope.core.errors import UserError
 from dimscope.core.progress import work
 from dimscope.core.result import Number
-from dimscope.data.batching import token_batches
+from dimscope.data.batching import prompt_batches
 from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.models.classify import classify
 from dimscope.models.load import Network
@@ -28,8 +27,6 @@ from dimscope.scoring.metrics import logit_difference
 Among = Literal["outputs", "options"]
 Taken = Literal["known", "all"]
 """Which pairs are looked at: those whose prompt the model has right, or all."""
-
-_TOKENS_PER_BATCH = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,21 +95,6 @@ def answer(network: Network, pairs: PromptPairs) -> Answered:
             answered.fill(indices, classify(network, batch).float(), chosen)
             done(len(indices))
     return answered
-
-
-def prompt_batches(pairs: PromptPairs) -> Iterator[tuple[Int[np.ndarray, " batch"], PromptPairs, dict[str, Tensor]]]:
-    """Give the prompts in batches of similar length: which pairs they are, these pairs, and what the model takes."""
-    lengths = pairs.mask.sum(axis=1)
-    for indices in token_batches(lengths, _TOKENS_PER_BATCH):
-        chosen, shown = pairs.at(indices), slice(lengths[indices].max())
-        yield (
-            indices,
-            chosen,
-            {
-                "input_ids": torch.from_numpy(chosen.ids[:, shown]),
-                "attention_mask": torch.from_numpy(chosen.mask[:, shown]),
-            },
-        )
 
 
 def right_among_options(

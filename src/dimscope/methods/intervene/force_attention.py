@@ -31,11 +31,12 @@ from dimscope.core.errors import UnknownName, UserError
 from dimscope.core.method import Method
 from dimscope.core.progress import work
 from dimscope.core.result import Array, Number, Result
+from dimscope.data.batching import prompt_batches
 from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.models.load import Network
 from dimscope.numerics.resampling import mean_interval
 from dimscope.scoring.classification import accuracy
-from dimscope.scoring.known import Among, Answered, prompt_batches
+from dimscope.scoring.known import Among, Answered
 
 Head = tuple[int, int]
 """Layer and head."""

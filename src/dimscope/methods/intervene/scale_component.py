@@ -26,12 +26,13 @@ from dimscope.core.errors import UserError
 from dimscope.core.method import Method
 from dimscope.core.progress import work
 from dimscope.core.result import Array, Number, Result
+from dimscope.data.batching import prompt_batches
 from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.models.classify import classify
 from dimscope.models.load import Network
 from dimscope.numerics.resampling import mean_interval
 from dimscope.scoring.classification import accuracy
-from dimscope.scoring.known import Taken, prompt_batches, taken
+from dimscope.scoring.known import Taken, taken
 from dimscope.scoring.metrics import METRICS
 
 _PART = re.compile(r"(\d+|last)\.(mlp|attention|\d+)")

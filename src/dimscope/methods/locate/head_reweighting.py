@@ -28,6 +28,7 @@ from dimscope.core.errors import UserError
 from dimscope.core.method import Method
 from dimscope.core.progress import work
 from dimscope.core.result import Array, Number, Result
+from dimscope.data.batching import prompt_batches
 from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.models.load import Network
 from dimscope.models.readout import Readout
@@ -42,7 +43,7 @@ from dimscope.numerics.reweighting import (
     squared_errors,
 )
 from dimscope.scoring.classification import accuracy
-from dimscope.scoring.known import Taken, prompt_batches, taken
+from dimscope.scoring.known import Taken, taken
 from dimscope.scoring.metrics import rank
 
 Head = tuple[int, int]
