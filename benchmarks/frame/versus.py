@@ -152,7 +152,10 @@ def _made(comparisons: Sequence[Comparison], quick: bool) -> Iterator[Row]:
     for compare in comparisons:
         try:
             made = compare(quick)
-            yield from [made] if isinstance(made, Row) else made
+            for row in [made] if isinstance(made, Row) else made:
+                # Large comparisons take many minutes each: what is known is said at once.
+                print(f"{row.name}: {row.ratio:.3g} (target {row.target:g})", file=sys.stderr, flush=True)
+                yield row
         except MissingPeer as missing:
             print(f"left out, {compare.__name__}: {missing}", file=sys.stderr)
 
