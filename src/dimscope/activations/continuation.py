@@ -4,14 +4,16 @@ A patch at block L leaves all before block L as it was, and in a decoder all tok
 Both are computed once and kept: the inputs of every block, and the keys and values of the tokens before. Each pass then
 runs blocks L, L + 1, … alone, for as many copies of the batch as there are patches, and gives only those logits that
 are read. The model itself is not touched: what runs is a copy of its modules, with the weights of its blocks laid out
-for the processor. An edit (`dimscope.activations.edits`) around it holds in all passes if it does the same to every
-token of every sentence, and is refused if not.
+for the processor.
+
+An edit (`dimscope.activations.edits`) around it that does the same to every token of every sentence holds in all
+passes. One of single tokens or sentences holds in a pass that is of the whole batch once, and is refused in others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -53,7 +55,6 @@ class Continuation:
         UnknownName: the model has no such site.
     """
 
-    @in_parts()
     @torch.inference_mode()
     def __init__(
         self, network: Network, batch: Mapping[str, Tensor], start: int = 0, sites: tuple[str, ...] = ()
@@ -64,7 +65,7 @@ class Continuation:
             raise UserError("wanted a batch that is padded on the right, came one with padding on the left: turn it")
         self.ends: Int[Tensor, " batch"] = pooled_token(self._batch["attention_mask"], "last")
         self.start = min(start, int(self.ends.min())) if self._may_start_late() else 0
-        self._num_outputs = _num_outputs(network, {name: values[:1] for name, values in self._batch.items()})
+        self._num_outputs = 0
         self._before = self._read_before()
         self.kept: dict[str, Values] = {}
         inputs = tuple(f"layers.{layer}.in" for layer in range(network.num_layers))
@@ -81,7 +82,6 @@ class Continuation:
         """The number of tokens of a sentence that every pass computes."""
         return self._batch["input_ids"].shape[1] - self.start
 
-    @in_parts()
     @torch.inference_mode()
     def outputs(
         self,
@@ -113,7 +113,6 @@ class Continuation:
         logits = torch.einsum("cbd,bod->cbo", states, head.weight[columns])
         return logits if head.bias is None else logits + head.bias[columns]
 
-    @in_parts()
     @torch.inference_mode()
     def hidden(
         self,
@@ -162,14 +161,38 @@ class Continuation:
         """Within the block, give the network that begins with what block `layer` received at these tokens."""
         start = f"layers.{layer}.in"
         if start not in self.kept:  # the first pass of all
-            with hooked(self.network.model, changes):
-                yield self.network
+            with self._counting(tokens, copies), hooked(self.network.model, changes):
+                yield replace(self.network, model=self._watched())
             return
         given = self.kept[start].gather(1, (tokens - self.start).unsqueeze(-1).expand(-1, -1, self.network.hidden_size))
         copied = given.repeat(copies, 1, 1)
         model = _without(self.network.model, range(layer), last, self._num_outputs)
-        with hooked(self.network.model, {start: lambda values, mask: copied}), hooked(self.network.model, changes):
+        starting = {start: lambda values, mask: copied}
+        with (
+            self._counting(tokens, copies),
+            hooked(self.network.model, starting),
+            hooked(self.network.model, changes),
+        ):
             yield replace(self.network, model=model)
+
+    def _counting(self, tokens: Int[Tensor, "batch chosen"], copies: int) -> AbstractContextManager[None]:
+        """Let edits count tokens and sentences only where they are those of the batch; decoders are told no padding."""
+        mask = self._batch["attention_mask"]
+        is_whole = copies == 1 and tokens.shape == mask.shape and not (self.network.is_decoder and (mask == 0).any())
+        return nullcontext() if is_whole else in_parts()
+
+    def _watched(self) -> PreTrainedModel:
+        """Give the model with a first block that notes how many values it gives in a tuple; 0 if it gives its alone."""
+        stack, _ = blocks(self.network.model)
+        watched = copy(stack[0])
+
+        def watch(*args: Any, **named: Any) -> Any:
+            output = stack[0].forward(*args, **named)
+            self._num_outputs = len(output) if isinstance(output, tuple) else 0
+            return output
+
+        watched.forward = watch
+        return _with_blocks(self.network.model, stack, nn.ModuleList([watched, *stack[1:]]))
 
     def _keep(self, site: str) -> AtSite:
         def keep(values: Tensor, mask: Tensor) -> None:
@@ -180,6 +203,7 @@ class Continuation:
     def _may_start_late(self) -> bool:
         return self.network.is_decoder and {"past_key_values", "position_ids"} <= self.network.accepts
 
+    @in_parts()
     def _read_before(self) -> list[tuple[Tensor, Tensor]]:
         """Give every layer's keys and values of the tokens before `start`."""
         if not self.start:
@@ -230,23 +254,6 @@ def bytes_at_once(base: Continuation) -> int:
     inner = getattr(config, "intermediate_size", None) or 4 * base.network.hidden_size
     num_tokens = min(copies_at_once(base), base.network.num_layers) * base.num_sentences * base.num_tokens
     return 4 * num_tokens * (8 * base.network.hidden_size + 3 * inner) + packed_bytes(base.network.model)
-
-
-def _num_outputs(network: Network, batch: Mapping[str, Tensor]) -> int:
-    """Tell how many values the model's blocks give in a tuple; 0 if they give theirs alone."""
-    found: list[int] = []
-    stack, _ = blocks(network.model)
-    watched = copy(stack[0])
-
-    def watch(*args: Any, **named: Any) -> Any:
-        output = stack[0].forward(*args, **named)
-        found.append(len(output) if isinstance(output, tuple) else 0)
-        return output
-
-    watched.forward = watch
-    model = _with_blocks(network.model, stack, nn.ModuleList([watched, *stack[1:]]))
-    classify(replace(network, model=model), batch)
-    return found[0]
 
 
 def _without(model: PreTrainedModel, before: range, last: int | None, num_outputs: int) -> PreTrainedModel:

@@ -43,8 +43,8 @@ def require_whole_sentences() -> None:
     """
     if _in_parts.get():
         raise UserError(
-            "an edit of single tokens or sentences cannot hold in a continuation, which runs copies and parts of its "
-            "batch: give it the change at its site instead, or run whole passes within the block of edits"
+            "an edit of single tokens or sentences cannot hold in a continuation's pass over copies, parts or a padded "
+            "batch: give the pass the change at its site instead, or run whole passes within the block of edits"
         )
 
 
