@@ -164,7 +164,7 @@ def test_what_only_tells_imports_nothing_heavy(words):
         "import sys; from dimscope.cli.main import main\n"
         f"sys.argv = ['dimscope', *{words!r}]\n"
         "main()\n"
-        "print('HEAVY', *sorted({'torch', 'transformers', 'pandas', 'sklearn', 'accelerate'} & set(sys.modules)))"
+        "print('HEAVY', *sorted({'torch', 'transformers', 'numba', 'pandas', 'sklearn', 'accelerate'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "HEAVY"

@@ -70,7 +70,12 @@ def test_load_gives_the_same_bits_on_another_kind_of_processor(make, tiny_folder
         "    load_adapter(network, file); print(weights_digest(network.model))"
     )
     command = [sys.executable, "-c", program, tiny_folder("bert"), *(file for file, _ in made)]
-    other = {"OMP_NUM_THREADS": "2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+    other = {
+        "OMP_NUM_THREADS": "2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "NUMBA_CPU_NAME": "generic",
+    }
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **other})
     assert done.stdout.split() == [weights_digest(network.model) for _, network in made]
 
@@ -125,10 +130,10 @@ def test_what_is_no_adapter_is_refused(make, tmp_path):
         read_adapter(tmp_path / "other.safetensors")
 
 
-def test_another_version_of_the_projections_is_refused(make, fresh, monkeypatch):
-    file, _ = make()
-    monkeypatch.setattr(adapters, "VERSION", 2)
-    with pytest.raises(UserError, match=r"version 1 of the projections, and this library has version 2"):
+def test_another_version_of_the_projection_is_refused(make, fresh, monkeypatch):
+    file, _ = make(projection="fastfood_whole")
+    monkeypatch.setitem(adapters.VERSIONS, "fastfood_whole", 3)
+    with pytest.raises(UserError, match=r"version 2 of the projection fastfood_whole, and this library has version 3"):
         load_adapter(fresh(), file)
 
 

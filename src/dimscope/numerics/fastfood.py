@@ -5,8 +5,7 @@ transform of n, the next power of two. Scaled, as in the code of Aghajanyan et a
 ‖P z‖ ≈ ‖z‖ whatever the size. We refuse d > n, where that code drops the numbers that do not fit, and our transpose is
 the exact one, where its gradient is too small by a factor of n.
 
-P z is the same to the last bit everywhere: before each transform the numbers are rounded to whole multiples of a power
-of two, so small that all sums within it are exact in float64, in whichever order a library adds them up.
+P z is the same to the last bit everywhere, because our transform adds up in one order everywhere.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from dimscope.core.errors import UserError
@@ -61,10 +60,10 @@ class Fastfood:
 
     def apply(self, z: Float32[Tensor, " d"]) -> Float32[Tensor, " size"]:
         """Give P z."""
-        padded = torch.zeros(len(self.order), dtype=torch.float64, device=z.device)
+        padded = torch.zeros_like(self.gaussian)
         padded[: len(z)] = z * self.signs
-        mixed = _exact_transform(padded)[self.order] * self.gaussian
-        return (_exact_transform(mixed)[: self.size] * self.scale).float()
+        mixed = walsh_hadamard(padded)[self.order] * self.gaussian
+        return walsh_hadamard(mixed)[: self.size] * self.scale
 
     def transpose(self, gradient: Float32[Tensor, " size"]) -> Float32[Tensor, " d"]:
         """Give Pᵀ g."""
@@ -73,9 +72,3 @@ class Fastfood:
         mixed = torch.empty_like(padded)
         mixed[self.order] = walsh_hadamard(padded) * self.gaussian
         return walsh_hadamard(mixed)[: len(self.signs)] * self.signs * self.scale
-
-
-def _exact_transform(x: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-    bits = 52 - (len(x) - 1).bit_length()
-    step = 2.0 ** (math.frexp(float(x.abs().max()))[1] - bits)
-    return walsh_hadamard(torch.round(x / step)) * step

@@ -7,7 +7,7 @@
   (1804.08838, section 2 and the supplement on projections).
 
 P z is the same to the last bit on every machine and device: it takes only products and sums of two numbers at a time in
-a fixed order, or sums that are exact in any order. Pᵀ g, which only training needs, is not.
+a fixed order. Pᵀ g, which only training needs, is not.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from dimscope.numerics.fastfood import Fastfood
 from dimscope.numerics.one_hot import OneHot
 from dimscope.numerics.sums import sum_of_squares, sum_rows
 
-VERSION = 1
-"""Raised when the same seed comes to stand for another map."""
 WIDTH = 2**20
 """Numbers of `dense` that are used at a time, so that they stay in a cache."""
 LARGEST = 2**27
 """Numbers other than zero that `dense` and `sparse` may hold: half a gigabyte."""
 
 Kind = Literal["one_hot", "fastfood", "fastfood_whole", "dense", "sparse"]
+VERSIONS: dict[Kind, int] = {"one_hot": 1, "fastfood": 2, "fastfood_whole": 2, "dense": 1, "sparse": 1}
+"""Raised when the same seed comes to stand for another map, be it in the last bits of P z."""
 Trained = Float32[Tensor, " d"]
 Piece = tuple[int, int, Float32[Tensor, " coordinates"]]
 """The number of a tensor, the first of consecutive coordinates in it, and a value for each."""

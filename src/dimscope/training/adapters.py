@@ -21,7 +21,7 @@ from dimscope.core.errors import UserError
 from dimscope.core.provenance import digest as digest_of
 from dimscope.models.catalogue import find
 from dimscope.models.load import Network, digest, load
-from dimscope.numerics.projections import VERSION, frozen_digest
+from dimscope.numerics.projections import VERSIONS, frozen_digest
 from dimscope.store.files import write_bytes
 from dimscope.training.checkpoints import save_checkpoint
 from dimscope.training.subspace import Subspace, SubspaceSettings, weights_digest
@@ -55,7 +55,7 @@ def save_adapter(file: Path, subspace: Subspace, label_names: Sequence[str]) -> 
         "seed": subspace.seed,
         "base": subspace.network.name,
         "base_digest": subspace.base_digest,
-        "projection_version": VERSION,
+        "projection_version": VERSIONS[subspace.settings.projection],
         "projection_digest": frozen_digest(subspace.projection),
         "label_names": list(label_names),
     }
@@ -106,10 +106,11 @@ def open_subspace(network: Network, file: Path, adapter: Adapter) -> Subspace:
         UserError: the network is not the one that the file was trained on, or this version of the library or of NumPy
             draws another map from the seed.
     """
-    if adapter.projection_version != VERSION:
+    projection = adapter.settings.projection
+    if adapter.projection_version != VERSIONS[projection]:
         raise UserError(
-            f"{file} was written for version {adapter.projection_version} of the projections, and this library has "
-            f"version {VERSION}: use a library that has the former"
+            f"{file} was written for version {adapter.projection_version} of the projection {projection}, and this "
+            f"library has version {VERSIONS[projection]}: use a library that has the former"
         )
     came = weights_digest(network.model)
     if came != adapter.base_digest:

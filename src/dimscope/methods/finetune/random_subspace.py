@@ -29,6 +29,7 @@ class RandomSubspace(SubspaceSettings, TrainingSettings, Method):
         "Li, Farkhoor, Liu & Yosinski 2018 (1804.08838), section 2",
         "Aghajanyan, Zettlemoyer & Gupta 2020 (2012.13255), direct and structure-aware intrinsic dimension",
     )
+    version = 2
     in_all_processes = True
 
     learning_rate: float = Field(3e-2, gt=0)
