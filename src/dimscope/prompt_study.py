@@ -38,7 +38,7 @@ class PromptStudy(Study):
     scratch: PromptModel = PromptModel()
     """How they are trained."""
 
-    @field_validator("tasks", "control_tasks", check_fields=False)
+    @field_validator("tasks", "control_tasks", "scratch_tasks", check_fields=False)
     @classmethod
     def _are_prompts(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
         for each in tasks:

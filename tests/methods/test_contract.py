@@ -17,6 +17,7 @@ SMALL = {
     "build/pretrain": {"steps": 3, "num_layers": 1, "hidden_size": 32, "vocabulary": 300, "keep_at": (0,)},
     "finetune/lora": {"epochs": 10, "learning_rate": 1e-2, "batch_size": 8, "precision": "float32"},
     "finetune/random_subspace": {"epochs": 10, "learning_rate": 0.1, "batch_size": 8, "precision": "float32"},
+    "intervene/block_heads": {"heads": ("1.2",), "num_draws": 1},
     "intervene/force_attention": {
         "heads": ("1.2",),
         "toward": ("answer", "other"),
@@ -29,6 +30,7 @@ SMALL = {
     "locate/attribution_patching": {"taken": "all"},
     "locate/direct_logit_attribution": {"taken": "all"},
     "locate/head_ablation": {"taken": "all"},
+    "locate/head_forcing": {"taken": "all", "toward": ("answer", "other")},
     "locate/head_reweighting": {"taken": "all"},
     "locate/logit_lens": {"taken": "all"},
     "locate/path_patching": {"taken": "all"},
@@ -49,8 +51,10 @@ SMALL = {
 """Settings that make a method quick; a method that is quick by itself needs none."""
 DECODERS = (
     "build/prompt_model",
+    "intervene/block_heads",
     "intervene/force_attention",
     "locate/direct_logit_attribution",
+    "locate/head_forcing",
     "locate/head_reweighting",
     "locate/logit_lens",
     "locate/path_patching",

@@ -5,11 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.stats import spearmanr
 
 from dimscope.bench import Bench
 from dimscope.core.errors import UserError
 from dimscope.methods.build.prompt_model import PromptModel
+from dimscope.methods.intervene.block_heads import BlockHeads
 from dimscope.methods.intervene.force_attention import ForceAttention
+from dimscope.methods.locate.head_forcing import HeadForcing
 from dimscope.methods.locate.path_patching import PathPatching
 from dimscope.recipes.circuit_reuse import SCRATCH, CircuitReuseStudy
 from dimscope.running import run
@@ -17,6 +20,7 @@ from dimscope.scoring.circuits import Head
 from dimscope.store.layout import Store
 
 KNOWN, REUSING, OTHER = "prompts/indirect_objects", "prompts/colored_objects", "prompts/capitals"
+LEARNED = "prompts/colored_objects/small"
 SIZES = {"num_layers": 3, "num_heads": 2, "hidden_size": 32, "intermediate_size": 64}
 NUM_KEPT = 3  # one more than a layer has heads, so that some are above the first layer
 SMALL = {
@@ -72,9 +76,11 @@ def test_everything_that_people_read_is_written(study, model):
         "overlap",
         "intervention",
         "attention",
+        "each_forced",
+        "blocking",
         "published",
     }
-    assert (out / "figures" / "stage-2-small_model_trained_here-prompts_colored_objects.png").exists()
+    assert (out / "figures" / "stage-2-small_model_trained_here-prompts_colored_objects_small.png").exists()
     assert (out / "figures" / "circuit-small_model_trained_here-prompts_indirect_objects.svg").exists()
     assert not re.search(r"\b(nan|None|num_\w+)\b", (out / "report.md").read_text())
     summary = json.loads((out / "summary.json").read_text())
@@ -147,11 +153,34 @@ def test_the_first_tasks_heads_are_forced_in_the_second(study, model):
                 )
 
 
+def test_what_forcing_a_head_does_is_ranked_with_what_it_carries_to_the_last_token(study, model):
+    """Stages 1 and 2 end there; the keys and values of stage 3 do not."""
+    effect = study[2].arrays[f"{model} on {REUSING}, each head forced/change"].values
+    alone = HeadForcing(taken="all").run(bench_of(study, model, REUSING)).arrays["change"].values
+    np.testing.assert_allclose(effect, alone, atol=1e-6)
+    carried = np.max([np.abs(shares_of(study, model, KNOWN, stage)) for stage in (1, 2)], axis=0)
+    found = study[2].only(part="each head forced", model=model)
+    assert found.value("rank_correlation") == pytest.approx(spearmanr(carried, np.abs(effect), axis=None).statistic)
+    assert found.value("num_correlated_heads") == carried.size
+
+
+def test_the_heads_that_help_the_second_tasks_movers_are_blocked(study, model):
+    second = shares_of(study, model, REUSING, 2)
+    names = tuple("{}.{}".format(*head) for head in strongest(second, NUM_KEPT) if second[head] > 0)[:2]
+    found = study[2].only(part="blocking", model=model)
+    assert found.number("num_blocked_heads").where["heads"] == " ".join(names)
+    alone = BlockHeads(heads=names, num_draws=2).run(bench_of(study, model, REUSING))
+    for blocked in ("nothing", "chosen heads", "random heads"):
+        assert found.value("mean_logit_difference", blocked=blocked) == pytest.approx(
+            alone.value("mean_logit_difference", blocked=blocked), abs=1e-6
+        )
+
+
 def test_the_small_model_is_trained_on_both_tasks_and_asked_what_it_did_not_see(study):
     _, _, pooled = study
     training = pooled.only(part="training", model=SCRATCH)
-    assert {each.where["task"] for each in training.numbers if each.name == "held_out_loss"} == {KNOWN, REUSING}
-    for task in (KNOWN, REUSING):
+    assert {each.where["task"] for each in training.numbers if each.name == "held_out_loss"} == {KNOWN, LEARNED}
+    for task in (KNOWN, LEARNED):
         asked = training.value("accuracy", task=task, among="options")
         own = pooled.only(part="accuracy", model=SCRATCH, task=task)
         assert own.value("accuracy", text="prompt", among="options") == pytest.approx(asked)

@@ -7,7 +7,7 @@ from dimscope.report.circuit_claims import Tasks, verdicts
 from dimscope.report.verdict import FAILS, HOLDS, UNMEASURED, UNTOLD
 
 TASKS = Tasks("prompts/indirect_objects", "prompts/colored_objects", ("prompts/capitals",))
-DOES, REUSES, MORE, REPAIRS, AWAY = range(5)
+DOES, REUSES, MORE, REPAIRS, AWAY, GOES_WITH, GATHERS = range(7)
 
 TOLD = {
     "prompts/indirect_objects": (0.9, 0.5),
@@ -22,6 +22,9 @@ TOLD = {
     "change": (0.3, 0.5),
     "random": (0.4, 0.6),
     "looks": ((-0.1, -0.05), (-0.2, -0.1)),
+    "correlation": (0.2, 0.8),
+    "blocked": (-0.4, -0.2),
+    "random blocked": (0.45, 0.55),
 }
 """Numbers under which every claim holds: accuracies with chance, and ends of intervals; none was not measured."""
 
@@ -55,6 +58,17 @@ BRANCHES = {
     "not away": (AWAY, {"looks": ((0.0, 0.1), (0.1, 0.2))}, FAILS, "no less"),
     "one away": (AWAY, {"looks": ((-0.1, -0.05), (-0.1, 0.1))}, UNTOLD, "not surely less"),
     "not movers": (AWAY, {"prompts/indirect_objects": (0.5, 0.5)}, UNTOLD, "they are no mover heads"),
+    "goes with": (GOES_WITH, {}, HOLDS, "Over 90 heads, the rank correlation between what a head carries to the last token in"),
+    "other way": (GOES_WITH, {"correlation": (-0.8, -0.2)}, FAILS, "the other way"),
+    "no relation": (GOES_WITH, {"correlation": (-0.2, 0.3)}, UNTOLD, "the interval meets 0"),
+    "no first circuit": (GOES_WITH, {"prompts/indirect_objects": (0.5, 0.5)}, UNTOLD, "tells of no circuit"),
+    "no head forced": (GOES_WITH, {"correlation": None}, UNMEASURED, "not measured"),
+    "gathers": (GATHERS, {}, HOLDS, "With 5.6 blocked, 0.200 [0.180, 0.220] of colored objects are right among the whole"),
+    "random blocked too": (GATHERS, {"random blocked": (0.15, 0.5)}, FAILS, "random heads do as much"),
+    "rises": (GATHERS, {"blocked": (0.1, 0.3)}, FAILS, "the other way"),
+    "perhaps lost": (GATHERS, {"blocked": (-0.2, 0.1)}, UNTOLD, "the interval meets 0"),
+    "nothing to break": (GATHERS, {"prompts/colored_objects": (0.3, 0.33)}, UNTOLD, "these heads are of no circuit"),
+    "nothing blocked": (GATHERS, {"blocked": None}, UNMEASURED, "not measured"),
     "not watched": (AWAY, {"looks": None}, UNMEASURED, "not measured"),
 }  # fmt: skip
 
@@ -93,7 +107,27 @@ def made_up(changed, model="llama"):
             numbers.append(near("newly_wrong_fraction", 0.0, {**at, "forced": "chosen heads"}))
     for place, ends in zip(("other_color", "third_color"), told["looks"] or (), strict=False):
         numbers.append(between("watched_attention_change", ends, {**where, "place": place}))
-    settings = {"force": {"toward": ["other_color", "third_color"]}}
+    if told["correlation"]:
+        where = {"part": "each head forced", "task": TASKS.reusing}
+        numbers.append(between("rank_correlation", told["correlation"], where))
+        numbers.append(Number(name="rank_correlation_p_value", value=0.01, where=where))
+        numbers.append(Number(name="num_correlated_heads", value=90, where=where))
+    if told["blocked"]:
+        where = {"part": "blocking", "task": TASKS.reusing}
+        numbers.append(Number(name="num_blocked_heads", value=1, where={**where, "heads": "5.6"}))
+        at = {**where, "among": "outputs"}
+        numbers += [
+            near("accuracy", 0.5, {**at, "blocked": "nothing"}),
+            near("accuracy", 0.2, {**at, "blocked": "chosen heads"}),
+        ]
+        numbers.append(between("accuracy", told["random blocked"], {**at, "blocked": "random heads"}))
+        numbers.append(between("accuracy_change", told["blocked"], {**at, "blocked": "chosen heads"}))
+    settings = {
+        "models": ["llama", "one", "two"],
+        "tasks": [TASKS.known, TASKS.reusing],
+        "control_tasks": TASKS.others,
+        "force": {"toward": ["other_color", "third_color"]},
+    }
     return Result(numbers=[replace(n, where={**n.where, "model": model}) for n in numbers], settings=settings)
 
 
@@ -108,7 +142,7 @@ def between(name, ends, where):
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_every_verdict_says_what_the_numbers_say(branch):
     claim, changed, told, clause = BRANCHES[branch]
-    verdict = verdicts(made_up(changed), "llama", TASKS)[claim]
+    verdict = verdicts(made_up(changed), "llama")[claim]
     assert verdict.told == told
     assert clause in verdict.clause
 
@@ -116,6 +150,6 @@ def test_every_verdict_says_what_the_numbers_say(branch):
 def test_each_model_is_judged_by_its_own_numbers():
     both = [made_up({}, "one"), made_up({"p": 0.5, "change": (-0.2, -0.1)}, "two")]
     whole = Result(numbers=[number for each in both for number in each.numbers], settings=both[0].settings)
-    told = {model: [each.told for each in verdicts(whole, model, TASKS)] for model in ("one", "two")}
-    assert told["one"] == [HOLDS] * 5
+    told = {model: [each.told for each in verdicts(whole, model)] for model in ("one", "two")}
+    assert told["one"] == [HOLDS] * 7
     assert told["two"][REUSES] == told["two"][REPAIRS] == FAILS

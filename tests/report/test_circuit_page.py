@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from dimscope.report.page import render, to_markdown_page
 from dimscope.report.theme import to_png, to_spec
 
 KNOWN, REUSING = "prompts/indirect_objects", "prompts/colored_objects"
+SMALL = f"{REUSING}/small"
 MODEL = "llama"
 
 
@@ -80,10 +82,30 @@ def intervention(choice, after):
     return numbers
 
 
+def single_heads():
+    """Each head forced alone, and one blocked."""
+    where = {"part": "each head forced", "task": REUSING}
+    numbers = [
+        number("change_of_logit_difference", 1.5, **where, layer=0, head=1, rank=1),
+        number("rank_correlation", 0.6, 0.2, **where),
+        number("rank_correlation_p_value", 0.01, None, **where),
+        number("num_correlated_heads", 6, None, **where),
+    ]
+    where = {"part": "blocking", "task": REUSING}
+    numbers.append(number("num_blocked_heads", 1, None, **where, heads="0.1"))
+    for among in ("outputs", "options"):
+        for blocked, value in (("nothing", 0.5), ("chosen heads", 0.3), ("random heads", 0.48)):
+            numbers.append(number("accuracy", value, **where, among=among, blocked=blocked))
+        numbers.append(number("accuracy_change", -0.2, **where, among=among, blocked="chosen heads"))
+    changes = np.array([[0.0, 1.5], [0.0, 0.1], [-0.5, 0.0]])
+    return numbers, {f"{MODEL} on {REUSING}, each head forced/change": Array(changes, ("layer", "head"))}
+
+
 def study(*parts):
     measured = {
         "circuits": [circuit(task) for task in (KNOWN, REUSING)],
         "overlap": [(overlap(), {})],
+        "single heads": [single_heads()],
         "intervention": [(intervention("all", 0.9), {}), (intervention("negative mover", 0.7), {})],
     }
     found = [(accuracies(KNOWN) + accuracies(REUSING), {}), *(each for name in parts for each in measured[name])]
@@ -92,7 +114,9 @@ def study(*parts):
         arrays={name: array for _, arrays in found for name, array in arrays.items()},
         notes=["a note"],
         settings={
+            "models": [MODEL],
             "tasks": [KNOWN, REUSING],
+            "scratch_tasks": [KNOWN, SMALL],
             "control_tasks": [],
             "inputs": ["q"],
             "num_kept": 4,
@@ -103,11 +127,14 @@ def study(*parts):
     )
 
 
-@pytest.mark.parametrize("parts", [(), ("circuits",), ("circuits", "overlap"), ("circuits", "overlap", "intervention")])
+ALL = ("circuits", "overlap", "intervention", "single heads")
+
+
+@pytest.mark.parametrize("parts", [ALL[:number] for number in range(5)])
 def test_every_study_has_a_whole_page(parts):
     written = page(study(*parts))
     assert models_of(study(*parts)) == [MODEL]
-    assert len(written.answers[MODEL]) == 5
+    assert len(written.answers[MODEL]) == 7
     assert not re.search(r"\b(nan|None|num_\w+)\b", to_markdown_page(written))
     assert render(written).count("<figure") == sum(len(section.figures) for section in written.sections)
     for section in written.sections:
@@ -160,6 +187,30 @@ def test_ours_stand_beside_what_was_published():
     assert rows.loc["accuracy, inhibition heads forced"].tolist() == ["81.5 %", "—"]
     assert rows.loc["top 2 % of the heads of each stage, shared"].tolist() == ["25 of 32 (78 %)", "3 of 4 (75%)"]
     assert rows.loc["rank correlation of effect and importance", MODEL] == "—"
+
+
+def test_single_heads_stand_beside_what_was_published():
+    written = page(study("single heads"))
+    rows = table_of(written, "published").set_index("quantity")
+    assert rows.loc["rank correlation of effect and importance"].tolist() == ["0.69", "0.600 [0.400, 0.800]"]
+    assert rows.loc["accuracy, content gatherers blocked", MODEL] == "30.0 %, random heads 48.0 %"
+    forced = table_of(written, "each_forced").to_dict("records")
+    assert (forced[0]["head"], forced[0]["change of the logit difference"]) == ("0.1", "1.500 [1.450, 1.550]")
+    tiles = figure_of(written, f"forced-{MODEL}-prompts_colored_objects").chart.data.set_index(["layer", "head"])
+    assert tiles["change of the logit difference"]["2", "0"] == -0.5
+    assert table_of(written, "blocking").loc[0, "after, vocabulary"] == "0.300 [0.250, 0.350]"
+
+
+def test_a_model_trained_here_is_judged_by_its_own_tasks():
+    studied = study(*ALL)
+    numbers = [
+        replace(each, where={**each.where, "model": "trained", "task": each.where["task"].replace(REUSING, SMALL)})
+        for each in studied.numbers
+    ]
+    arrays = {name.replace(MODEL, "trained").replace(REUSING, SMALL): each for name, each in studied.arrays.items()}
+    written = page(replace(studied, numbers=[*studied.numbers, *numbers], arrays={**studied.arrays, **arrays}))
+    told = [list(written.answers[model]) for model in (MODEL, "trained")]
+    assert [each.replace("colored objects/small", "colored objects") for each in told[1]] == told[0]
 
 
 def test_before_after_and_random_heads_are_dots():

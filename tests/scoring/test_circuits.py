@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import hypergeom
 
 from dimscope.core.result import Array, Number, Result
-from dimscope.scoring.circuits import Head, Roles, Stage, overlap_of_two, overlaps, stages_of
+from dimscope.scoring.circuits import Head, Roles, Stage, correlation, overlap_of_two, overlaps, stages_of
 
 
 def stage(heads, reach=10, shape=(10, 10)):
@@ -96,3 +96,32 @@ def test_every_other_task_is_held_against_the_known_one():
     assert found.value("num_shared_heads", task="a", stage="all") == 1
     assert found.value("num_shared_heads", task="c", stage="all") == 0
     assert {each.where["task"] for each in found.numbers} == {"a", "c"}
+
+
+def test_effects_that_rise_with_what_a_head_carries_correlate_whatever_their_signs():
+    """Each head has its larger share in one of the stages; those of the last layers send nothing to the second."""
+    rng = np.random.default_rng(0)
+    first, second = Stage(rng.normal(size=(8, 5)), reach=8), Stage(rng.normal(size=(8, 5)), reach=6)
+    second.shares[6:] = 0
+    carried = np.maximum(np.abs(first.shares), np.abs(second.shares))
+    signs = rng.choice([-1, 1], size=carried.shape)
+    found = Result(numbers=correlation([first, second], signs * carried**3, rng))
+    assert found.value("rank_correlation") == pytest.approx(1)
+    assert found.number("rank_correlation").interval == pytest.approx((1, 1))
+    assert found.value("rank_correlation_p_value") < 0.001
+    assert found.value("num_correlated_heads") == 40
+    alone = Result(numbers=correlation([second], carried, rng))
+    assert alone.value("num_correlated_heads") == 30  # from which a path leads
+    assert alone.value("rank_correlation") < 0.95
+
+
+def test_effects_that_have_nothing_to_do_with_it_do_not_correlate():
+    rng = np.random.default_rng(1)
+    within = []
+    for _ in range(6):
+        found = Result(numbers=correlation([Stage(rng.normal(size=(6, 5)), 6)], rng.normal(size=(6, 5)), rng))
+        low, high = found.number("rank_correlation").interval
+        within.append(low < 0 < high)
+    assert np.mean(within) >= 0.8
+    assert correlation([Stage(rng.normal(size=(6, 5)), 6)], np.zeros((6, 5)), rng) == []
+    assert correlation([], np.zeros((6, 5)), rng) == []

@@ -32,18 +32,15 @@ def copying():
     return Lessons("first token", None, lambda number: texts(np.random.default_rng(number), 256))
 
 
-def test_losses_are_those_of_each_text_alone():
+def test_the_loss_is_that_of_each_text_alone():
     model, some = decoder(), texts(np.random.default_rng(0), 20)
-    answer_losses, text_losses = [], []
+    losses = []
     with torch.no_grad():
         for ids, length, answer in zip(some.ids, some.lengths, some.answers, strict=True):
             row = torch.from_numpy(ids[None, :length])
             shares = model(input_ids=row).logits[0].log_softmax(-1)
-            answer_losses.append(-shares[-1, answer].item())
-            text_losses += (-shares[range(length - 1), row[0, 1:]]).tolist()
-        assert loss_of(model, some).item() == pytest.approx(np.mean(answer_losses), abs=1e-6)
-        both = np.mean(answer_losses) + 0.5 * np.mean(text_losses)
-        assert loss_of(model, some, text_weight=0.5).item() == pytest.approx(both, abs=1e-6)
+            losses.append(-shares[-1, answer].item())
+        assert loss_of(model, some).item() == pytest.approx(np.mean(losses), abs=1e-6)
 
 
 def test_a_rule_is_learned(copying):

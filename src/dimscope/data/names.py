@@ -19,6 +19,7 @@ _PROMPTS = {
     "prompts/indirect_objects/other_names": "the same; counterfactual: two other names",
     "prompts/indirect_objects/random_names": "the same; counterfactual: three names, so that nothing is right",
     "prompts/colored_objects": "which color has the object? counterfactual: another object is asked for",
+    "prompts/colored_objects/small": "the same in one question, of three objects and colors, for small models",
     "prompts/capitals": "capitals of countries; counterfactual: another country",
     "prompts/facts": "languages, past tenses, opposites, symbols, …; counterfactual: another subject",
     "prompts/greater_than": "a later year; counterfactual: an earlier start",

@@ -70,6 +70,15 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def spearman(x: Float[np.ndarray, " pairs"], y: Float[np.ndarray, " pairs"]) -> float:
+    """Give Spearman's rank correlation, ties at their average rank; nan where x or y is constant or has nan.
+
+    >>> round(spearman(np.array([1.0, 2.0, 9.0]), np.array([5.0, 7.0, 6.0])), 6)
+    0.5
+    """
+    return float(_unit_ranks(x) @ _unit_ranks(y))
+
+
 def spearman_permutation(
     x: Float[np.ndarray, " pairs"],
     y: Float[np.ndarray, " pairs"],
@@ -85,7 +94,7 @@ def spearman_permutation(
     (-1.0, 0.001)
     """
     of_x, of_y = _unit_ranks(x), _unit_ranks(y)
-    correlation = float(of_x @ of_y)
+    correlation = spearman(x, y)
     if np.isnan(correlation):
         return float("nan"), float("nan")
     by_chance = np.array([of_x @ rng.permutation(of_y) for _ in range(num_permutations)])

@@ -2,8 +2,9 @@
 
 The claims of Merullo, Eickhoff & Pavlick 2024 (2310.08744): colored objects are told by most of the heads that tell
 indirect objects, and forcing three inhibition heads and the negative mover head to behave as they do there repairs the
-second task. We add what these need to mean anything: whether the model does both tasks, chance among all heads and
-within layers, other tasks, random heads, and a small model trained on both tasks, for a published one may do neither.
+second task; that does more the more a head carries; and blocking the heads that gather the content breaks it. We add
+what these need to mean anything: whether the model does both tasks, chance among all heads and within layers, other
+tasks, random heads, and a small model trained on both tasks, for a published one may do neither.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from pydantic import Field, model_validator
 from transformers import AutoConfig
 
 from dimscope.bench import Bench
+from dimscope.core import seeds
 from dimscope.core.errors import UserError
 from dimscope.core.result import Array, Number, Result
+from dimscope.methods.build.prompt_model import PromptModel
+from dimscope.methods.intervene.block_heads import BlockHeads
 from dimscope.methods.intervene.force_attention import ForceAttention
+from dimscope.methods.locate.head_forcing import HeadForcing
 from dimscope.methods.locate.path_patching import PathPatching
 from dimscope.methods.measure.prompt_accuracy import PromptAccuracy
 from dimscope.models.folders import folder
@@ -31,13 +36,15 @@ from dimscope.prompt_study import FAMILY, PromptStudy
 from dimscope.report.circuit_page import page
 from dimscope.report.page import Page
 from dimscope.running import run
-from dimscope.scoring.circuits import Head, Roles, Stage, overlaps, stages_of
+from dimscope.scoring.circuits import Head, Roles, Stage, correlation, overlaps, stages_of
 from dimscope.scoring.cost import FORWARD, Cost, total
 from dimscope.study import Piece, attempted, gathered, placed, pooled_of, say_cost
 
 SCRATCH = "small model trained here"
 PERCENTS = (1, 2, 5, 10)
 """Of the heads, the tops that are compared."""
+_AT_END = ("logits", "q")
+"""Ends of paths that are at the last token alone."""
 _CHOICES = ("all", "inhibition heads", "negative mover")
 """Which of the first task's heads are forced."""
 
@@ -68,12 +75,18 @@ class CircuitReuseStudy(PromptStudy):
     """Inhibition heads that are forced, beside the negative mover head."""
     force: ForceAttention = ForceAttention()
     """Where heads are made to look, and how many draws of random ones there are."""
+    scratch_tasks: tuple[str, ...] = Field(
+        ("prompts/indirect_objects", "prompts/colored_objects/small"), min_length=2, max_length=2
+    )
+    """The two sets on which the small model is trained and studied, such as a small model can learn."""
+    scratch: PromptModel = PromptModel(steps=1500, batch_size=64, intermediate_size=16)
+    """How it is trained."""
 
     @model_validator(mode="after")
     def _names_all_sets_once(self) -> Self:
-        named = (*self.tasks, *self.control_tasks)
-        if len(set(named)) < len(named):
-            raise ValueError(f"wanted every set of prompts once, got {' '.join(named)}")
+        for named in ((*self.tasks, *self.control_tasks), self.scratch_tasks):
+            if len(set(named)) < len(named):
+                raise ValueError(f"wanted every set of prompts once, got {' '.join(named)}")
         return self
 
     def reproduce(self, out: Path) -> None:
@@ -105,24 +118,29 @@ class CircuitReuseStudy(PromptStudy):
             circuits[task] = stages_of(found.result)
             # One network in memory at a time, however many models and tasks there are.
             bench.release()
-        known, reusing = self.tasks
+        known, reusing, *_ = benches
         shared = Result(numbers=overlaps(circuits, known, PERCENTS))
         yield Piece(f"{model}, overlap", placed(shared, model=model, part="overlap"))
         for choice in _CHOICES:
             forcing = partial(self._forced, benches[reusing], circuits[known], choice)
             place = {"model": model, "task": reusing, "part": "intervention", "choice": choice}
             yield attempted(f"{model} on {reusing}, {choice} forced", forcing, **place)
+        about, place = f"{model} on {reusing}", {"model": model, "task": reusing}
+        alone = partial(self._each_forced, benches[reusing], circuits[known])
+        yield attempted(f"{about}, each head forced", alone, **place, part="each head forced")
+        blocking = partial(self._blocked, benches[reusing], circuits[reusing])
+        yield attempted(f"{about}, blocking", blocking, **place, part="blocking")
         benches[reusing].release()
 
     def _of_scratch(self, out: Path) -> Iterator[Piece]:
         """Train a small model on both tasks; the prompts that it is then asked are those held out."""
-        like = self.bench(FAMILY, self.tasks[0], self.seed, out)
-        training = self.scratch.model_copy(update={"also": self.tasks[1:]})
+        like = self.bench(FAMILY, self.scratch_tasks[0], self.seed, out)
+        training = self.scratch.model_copy(update={"also": self.scratch_tasks[1:]})
         built = attempted(SCRATCH, partial(run, training, like), model=SCRATCH, part="training")
         yield built
         if built.result.checkpoint:
             kept = str(like.store.checkpoint(built.result.checkpoint))
-            benches = {task: self.bench(kept, task, self.seed, out) for task in self.tasks}
+            benches = {task: self.bench(kept, task, self.seed, out) for task in self.scratch_tasks}
             yield from self._of_model(SCRATCH, benches)
 
     def _circuit(self, bench: Bench) -> Result:
@@ -189,16 +207,41 @@ class CircuitReuseStudy(PromptStudy):
         roles = Roles.of(circuit, self.num_kept, self.num_forced)
         chosen = {"inhibition heads": roles.inhibiting, "negative mover": roles.negative}.get(choice, roles.all_forced)
         if not chosen:
-            raise UserError(f"the circuit of {self.tasks[0]} has no such heads")
+            raise UserError("the first task's circuit has no such heads")
         names = {"heads": chosen, "watched": roles.movers}
         settings = {name: tuple(each.name for each in heads) for name, heads in names.items()}
         found = run(self.force.model_copy(update=settings), bench)
         told = Number(name="num_forced_heads", value=len(chosen), where={"heads": " ".join(settings["heads"])})
         return replace(found, numbers=[*found.numbers, told])
 
+    def _each_forced(self, bench: Bench, circuit: Sequence[Stage]) -> Result:
+        """Force every head alone, and hold what that does against what it carries in the first task.
+
+        Heads are forced at the last token, so those stages count whose paths end there.
+        """
+        method = HeadForcing(toward=self.force.toward, token=self.force.token, taken="all")
+        found = run(method, bench)
+        stages = [each for each, inputs in zip(circuit, ("logits", *self.inputs), strict=False) if inputs in _AT_END]
+        rng = seeds.stream(self.seed, "rank correlation")
+        told = correlation(stages, found.arrays["change"].values, rng)
+        return replace(found, numbers=[*found.numbers, *told])
+
+    def _blocked(self, bench: Bench, circuit: Sequence[Stage]) -> Result:
+        """Block the heads that tell the movers of the second task where to look: those that gather its content.
+
+        Raises:
+            UserError: there is no such head.
+        """
+        gathering = tuple(each.name for each in Roles.of(circuit, self.num_kept, self.num_forced).inhibiting)
+        if not gathering:
+            raise UserError("the second task's circuit has no such heads")
+        found = run(BlockHeads(heads=gathering, num_draws=self.force.num_draws), bench)
+        told = Number(name="num_blocked_heads", value=len(gathering), where={"heads": " ".join(gathering)})
+        return replace(found, numbers=[*found.numbers, told])
+
     def _say_cost(self, benches: Sequence[Bench]) -> None:
-        num_runs = 1 + 2 * (2 + len(self.inputs) * (1 + self.num_kept)) + len(_CHOICES)
-        of_scratch = [self.scratch_cost(self.tasks, num_runs)] if self.from_scratch else []
+        num_runs = 1 + 2 * (2 + len(self.inputs) * (1 + self.num_kept)) + len(_CHOICES) + 2
+        of_scratch = [self.scratch_cost(self.scratch_tasks, num_runs)] if self.from_scratch else []
         say_cost(total([*map(self._cost, benches), *of_scratch]), benches[0], "float32")
 
     def _cost(self, bench: Bench) -> Cost:
@@ -208,11 +251,13 @@ class CircuitReuseStudy(PromptStudy):
         num_heads, num_stages = config.num_hidden_layers * config.num_attention_heads, len(self.inputs)
         num_changed = len(pairs) * int(ends.max() + 1 - pairs.first_difference.min())
         num_paths, num_runs = num_stages * (num_heads + self.num_kept**2), 1 + num_stages * (1 + self.num_kept)
-        num_forced = len(_CHOICES) * (bench.task.name == self.tasks[1])
-        num_passes = 2 + 4 * num_runs + num_forced * (2 + self.force.num_draws)
-        num_tokens = num_passes * int((ends + 1).sum()) + (num_paths * num_changed + num_heads * len(pairs)) / 2
+        is_reusing = bench.task.name == self.tasks[1]
+        num_blocked = (len(_CHOICES) + 1) * is_reusing
+        num_passes = 2 + 4 * num_runs + num_blocked * (2 + self.force.num_draws)
+        num_single = (1 + is_reusing) * num_heads * len(pairs)
+        num_tokens = num_passes * int((ends + 1).sum()) + (num_paths * num_changed + num_single) / 2
         return Cost(
-            num_runs=1 + num_runs + num_forced,
+            num_runs=1 + num_runs + num_blocked + is_reusing,
             num_sentences=len(pairs),
             num_parameters=sizes.num_parameters if bench.task.name == self.tasks[0] else 0,
             disk_bytes=0,
@@ -222,8 +267,8 @@ class CircuitReuseStudy(PromptStudy):
 
 
 def _num_pieces(num_tasks: int) -> int:
-    """Give the number of pieces of a model: accuracy and circuit of each task, the overlap, and each choice forced."""
-    return 2 * num_tasks + 1 + len(_CHOICES)
+    """Give the number of pieces of a model: two of each task, the overlap, each choice forced, each head, blocking."""
+    return 2 * num_tasks + 1 + len(_CHOICES) + 2
 
 
 def _edge(found: Result, sender: Head, receiver: str) -> Number:

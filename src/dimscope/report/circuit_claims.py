@@ -1,16 +1,18 @@
 """Whether the claims about reused circuits hold for one model, told from the numbers of a study.
 
 The claims are those of Merullo, Eickhoff & Pavlick 2024 (2310.08744): two tasks share most of their heads, other tasks
-share fewer, forcing the first task's heads repairs the second task, and the mover heads then look away from the wrong
-answers. That the model does both tasks is what they need to mean anything. What counts as holding is ours: a task is
-done if its accuracy among the options is 10 points above chance, heads are reused if chance is beaten at p < 0.05 both
-among all heads and within layers, an interval lies above 0 and a number above that of random heads.
+share fewer, forcing the first task's heads repairs the second task, the mover heads then look away from the wrong
+answers, a head that carries more does more when forced, and blocking content gatherers breaks the second task. That the
+model does both tasks is what they need to mean anything. What counts as holding is ours: a task is done if its accuracy
+among the options is 10 points above chance, heads are reused if chance is beaten at p < 0.05 both among all heads and
+within layers, an interval lies above 0 and a number above that of random heads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dimscope.core.result import Number, Result
 from dimscope.report.tables import cell, cell_of
@@ -34,11 +36,25 @@ class Tasks:
     reusing: str
     others: Sequence[str] = ()
 
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], model: str) -> Tasks:
+        """Read a model's tasks off the study's settings; a model that was trained for the study has its own.
 
-def verdicts(result: Result, model: str, tasks: Tasks) -> list[Verdict]:
-    """Judge the five claims, in the order in which they are told."""
-    accuracy, overlap, forced = (
-        result.only(part=name, model=model) for name in ("accuracy", "overlap", "intervention")
+        >>> settings = {"models": ["gpt2"], "tasks": ["a", "b"], "control_tasks": ["c"], "scratch_tasks": ["a", "d"]}
+        >>> Tasks.of(settings, "gpt2").others, Tasks.of(settings, "small").reusing
+        (['c'], 'd')
+        """
+        was_given = model in settings["models"]
+        known, reusing = settings["tasks" if was_given else "scratch_tasks"]
+        return cls(known, reusing, settings["control_tasks"] if was_given else ())
+
+
+def verdicts(result: Result, model: str) -> list[Verdict]:
+    """Judge the seven claims, in the order in which they are told."""
+    tasks = Tasks.of(result.settings, model)
+    accuracy, overlap, forced, alone, blocked = (
+        result.only(part=name, model=model)
+        for name in ("accuracy", "overlap", "intervention", "each head forced", "blocking")
     )
     lacking = [short(task) for task in (tasks.known, tasks.reusing) if not does(accuracy, task)]
     return [
@@ -47,6 +63,8 @@ def verdicts(result: Result, model: str, tasks: Tasks) -> list[Verdict]:
         _reuses_more(overlap, accuracy, tasks, lacking),
         _repairs(forced, tasks, lacking),
         _looks_away(forced, result.settings["force"]["toward"], tasks, lacking),
+        _goes_with_importance(alone, tasks, lacking),
+        _gathers(blocked, tasks, lacking),
     ]
 
 
@@ -192,6 +210,51 @@ def _looks_away(forced: Result, wrong: Sequence[str], tasks: Tasks, lacking: Seq
     if all(each.low >= 0 for each in changes):
         return Verdict(claim, FAILS, f"{clause}: no less, so the claim does not hold here")
     return Verdict(claim, UNTOLD, f"{clause}: not surely less, so the claim cannot be told")
+
+
+def _goes_with_importance(alone: Result, tasks: Tasks, lacking: Sequence[str]) -> Verdict:
+    claim, found = "What carries more does more when forced", find(alone, "rank_correlation")
+    if found is None:
+        return Verdict(claim, UNMEASURED, "Each head forced alone: not measured")
+    clause = (
+        f"Over {alone.value('num_correlated_heads'):.0f} heads, the rank correlation between what a head carries to "
+        f"the last token in {short(tasks.known)} and how far forcing it alone moves the answer in "
+        f"{short(tasks.reusing)} is {cell_of(found)} (p = {cell(alone.value('rank_correlation_p_value'))})"
+    )
+    if short(tasks.known) in lacking:
+        return Verdict(claim, UNTOLD, f"{clause}; as it does not do {short(tasks.known)}, that tells of no circuit")
+    return _by_sign(claim, clause, found)
+
+
+def _gathers(blocked: Result, tasks: Tasks, lacking: Sequence[str]) -> Verdict:
+    claim = "Blocking the gatherers breaks the second task"
+    change = find(blocked, "accuracy_change", blocked="chosen heads", among="outputs")
+    if change is None:
+        return Verdict(claim, UNMEASURED, "Blocked heads: not measured")
+    before, after, random = (
+        blocked.number("accuracy", blocked=what, among="outputs")
+        for what in ("nothing", "chosen heads", "random heads")
+    )
+    clause = (
+        f"With {blocked.number('num_blocked_heads').where['heads']} blocked, {cell_of(after)} of "
+        f"{short(tasks.reusing)} are right among the whole vocabulary, before {cell_of(before)} (change "
+        f"{cell_of(change)}), with random heads of the same layers {cell_of(random)}"
+    )
+    if short(tasks.reusing) in lacking:
+        why = f"as it does not do {short(tasks.reusing)}, these heads are of no circuit"
+        return Verdict(claim, UNTOLD, f"{clause}; {why}")
+    if change.high < 0 and after.value >= random.low:
+        return Verdict(claim, FAILS, f"{clause}: random heads do as much, so the claim does not hold here")
+    return _by_sign(claim, clause, replace(change, value=-change.value, interval=(-change.high, -change.low)))
+
+
+def _by_sign(claim: str, clause: str, number: Number) -> Verdict:
+    """Judge a number that the claim wants above 0."""
+    if number.high <= 0:
+        return Verdict(claim, FAILS, f"{clause}: the other way, so the claim does not hold here")
+    if number.low <= 0:
+        return Verdict(claim, UNTOLD, f"{clause}: the interval meets 0, so the claim cannot be told")
+    return Verdict(claim, HOLDS, f"{clause}: so the claim holds here")
 
 
 def _words(place: str) -> str:

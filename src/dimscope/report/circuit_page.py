@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dimscope.core.result import Result
 from dimscope.report import circuit_claims as claims
+from dimscope.report import circuit_heads as alone
 from dimscope.report import circuit_sections as sections
 from dimscope.report.circuit_published import beside_published
 from dimscope.report.page import Page
@@ -12,25 +13,24 @@ from dimscope.report.verdict import sentences, verdict_table
 
 def page(result: Result) -> Page:
     """Lay the pooled result of the study out: question, answers, circuits, overlap, intervention, provenance."""
-    known, reusing = result.settings["tasks"]
-    tasks = claims.Tasks(known, reusing, result.settings["control_tasks"])
     models = models_of(result)
-    judged = {model: claims.verdicts(result, model, tasks) for model in models}
-    compared = f"{claims.short(tasks.known)}, {claims.short(tasks.reusing)}"
+    judged = {(model, _compared(result, model)): claims.verdicts(result, model) for model in models}
     laid_out = [
         sections.tasks_done(result, models),
-        sections.overlap(result, models, tasks),
-        sections.intervention(result, models, tasks),
+        sections.overlap(result, models),
+        sections.intervention(result, models),
         sections.attention(result, models),
-        beside_published(result, models, tasks),
-        sections.circuits(result, models, tasks),
+        alone.each_forced(result, models),
+        alone.blocking(result, models),
+        beside_published(result, models),
+        sections.circuits(result, models),
     ]
     return Page(
         title="Circuit reuse",
         question=_QUESTION,
         introduction=_INTRODUCTION,
-        verdicts=verdict_table({(model, compared): told for model, told in judged.items()}),
-        answers={model: sentences(told) for model, told in judged.items()},
+        verdicts=verdict_table(judged),
+        answers={model: sentences(told) for (model, _), told in judged.items()},
         sections=[section for section in laid_out if section],
         caveats=[*result.notes, *_CAVEATS],
         settings=result.settings,
@@ -38,6 +38,11 @@ def page(result: Result) -> Page:
         sources=result.sources,
         citations=[_CITATION],
     )
+
+
+def _compared(result: Result, model: str) -> str:
+    tasks = claims.Tasks.of(result.settings, model)
+    return f"{claims.short(tasks.known)}, {claims.short(tasks.reusing)}"
 
 
 def models_of(result: Result) -> list[str]:
@@ -58,7 +63,7 @@ _INTRODUCTION = (
     "that it is right about colors nearly twice as often once the inhibition heads and a negative mover head are made "
     "to look at the two wrong colors. This study asks whether that is so for the models below, and holds each answer "
     "against chance, other tasks and random heads. Where a published model does not do the tasks, a small one that was "
-    "trained on both, here and from nothing, is asked as well.",
+    "trained on both, here and from nothing, is asked as well; its second task is a smaller set of the same questions.",
 )
 _CAVEATS = (
     "Shares are of the answer's change from prompt to counterfactual, over the prompts that the model has right; with "

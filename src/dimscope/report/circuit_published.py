@@ -10,7 +10,7 @@ from dimscope.core.result import Number, Result
 from dimscope.report.circuit_claims import PERCENT, Tasks, find, short
 from dimscope.report.circuit_sections import CHOICES
 from dimscope.report.page import Section, Table
-from dimscope.report.tables import MISSING
+from dimscope.report.tables import MISSING, cell_of
 
 _PUBLISHED = {
     "accuracy, nothing forced": "49.6 %",
@@ -29,7 +29,7 @@ _PUBLISHED = {
 """GPT-2 Medium: Merullo, Eickhoff & Pavlick 2024 (2310.08744)."""
 
 
-def beside_published(result: Result, models: Sequence[str], tasks: Tasks) -> Section:
+def beside_published(result: Result, models: Sequence[str]) -> Section:
     """The published numbers of another model, and ours."""
     rows = [
         {"quantity": name, "GPT-2 Medium (published)": value, **dict.fromkeys(models, MISSING)}
@@ -37,7 +37,7 @@ def beside_published(result: Result, models: Sequence[str], tasks: Tasks) -> Sec
     ]
     frame = pd.DataFrame(rows).set_index("quantity")
     for model in models:
-        for name, value in _own(result, model, tasks).items():
+        for name, value in _own(result, model).items():
             frame.loc[name, model] = value
     text = [
         "The published numbers are another model's, on 1000 prompts with other words, found by code that freezes heads "
@@ -48,8 +48,8 @@ def beside_published(result: Result, models: Sequence[str], tasks: Tasks) -> Sec
     )
 
 
-def _own(result: Result, model: str, tasks: Tasks) -> Mapping[str, str]:
-    own: dict[str, str] = {}
+def _own(result: Result, model: str) -> Mapping[str, str]:
+    own, tasks = _of_single_heads(result, model), Tasks.of(result.settings, model)
     for choice, words in CHOICES.items():
         found = result.only(part="intervention", model=model, choice=choice)
         if after := find(found, "accuracy", forced="chosen heads", among="outputs"):
@@ -69,6 +69,17 @@ def _own(result: Result, model: str, tasks: Tasks) -> Mapping[str, str]:
     own["top 2 % of the heads of each stage, shared"] = shared.pop(tasks.reusing)
     told = ", ".join(f"{short(task)} {value}" for task, value in shared.items() if value != MISSING)
     own["shared with other tasks"] = told or MISSING
+    return own
+
+
+def _of_single_heads(result: Result, model: str) -> dict[str, str]:
+    own: dict[str, str] = {}
+    blocked = result.only(part="blocking", model=model)
+    if after := find(blocked, "accuracy", blocked="chosen heads", among="outputs"):
+        random = _percent(blocked.number("accuracy", blocked="random heads", among="outputs"))
+        own["accuracy, content gatherers blocked"] = f"{_percent(after)}, random heads {random}"
+    if found := find(result.only(part="each head forced", model=model), "rank_correlation"):
+        own["rank correlation of effect and importance"] = cell_of(found)
     return own
 
 

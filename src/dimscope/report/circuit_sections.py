@@ -48,11 +48,12 @@ def tasks_done(result: Result, models: Sequence[str]) -> Section:
     return Section("Are the tasks done?", text, [Table("accuracy", frame, caption, exact=table(numbers))])
 
 
-def circuits(result: Result, models: Sequence[str], tasks: Tasks) -> Section:
+def circuits(result: Result, models: Sequence[str]) -> Section:
     """The stages' heat maps, the graph, and the heads that were kept."""
     charts: list[Figure] = []
     kept: list[Number] = []
     for model in models:
+        tasks = Tasks.of(result.settings, model)
         for task in (tasks.known, tasks.reusing, *tasks.others):
             found = result.only(part="circuit", model=model, task=task)
             kept += [each for each in found.numbers if each.name == "patched_share" and _is_kept(each, result)]
@@ -128,12 +129,13 @@ def _stage(result: Result, stage: int) -> str:
     return f"{stage}, to the {parts} of stage {stage - 1}"
 
 
-def overlap(result: Result, models: Sequence[str], tasks: Tasks) -> Section:
+def overlap(result: Result, models: Sequence[str]) -> Section:
     """How many of the top heads of two circuits are the same, beside chance."""
+    known = short(result.settings["tasks"][0])
     numbers = [each for model in models for each in result.only(part="overlap", model=model).numbers]
     shown = [each for each in numbers if each.name in _OVERLAP]
     text = [
-        f"The top heads of every stage, by the size of their share, of the circuit of {short(tasks.known)} and of that "
+        f"The top heads of every stage, by the size of their share, of the circuit of {known} and of that "
         "of another task. By chance: two sets of these sizes drawn at random from all heads from which a path can lead "
         "in both tasks; within layers: drawn so that each layer keeps its number, for heads of some layers matter in "
         "any task. The p-value is the probability that random sets share as many."
@@ -149,14 +151,14 @@ def overlap(result: Result, models: Sequence[str], tasks: Tasks) -> Section:
                 rows,
                 dose_title="top heads of each stage, %",
                 measure="share of them that is in both",
-                title=f"Heads shared with {short(tasks.known)}: {model}",
+                title=f"Heads shared with {known}: {model}",
             ),
             "Share of the top heads, all stages together, that are in both circuits; chance with the middle 95 %.",
         )
         for model in models
-        if len(rows := _curves(result.only(part="overlap", model=model), tasks))
+        if len(rows := _curves(result.only(part="overlap", model=model), Tasks.of(result.settings, model)))
     ]
-    caption = f"Heads shared with the circuit of {short(tasks.known)}; stage 'all' adds the stages up."
+    caption = f"Heads shared with the circuit of {known}; stage 'all' adds the stages up."
     reading = "The claim needs the orange line above that of other tasks, and all of it above the band of chance."
     return Section("Shared heads", text, [Table("overlap", frame, caption, exact=table(numbers))], reading, charts)
 
@@ -191,9 +193,10 @@ def _point(number: Number, value: float, interval: Sequence[float] | None, group
     return {"dose": float(number.where["percent"]), "value": value, "low": low, "high": high, "group": group}
 
 
-def intervention(result: Result, models: Sequence[str], tasks: Tasks) -> Section:
+def intervention(result: Result, models: Sequence[str]) -> Section:
     """The second task's accuracy before and after, beside random heads."""
     rows, shown = [], []
+    known, reusing = map(short, result.settings["tasks"])
     for model in models:
         for choice, words in CHOICES.items():
             found = result.only(part="intervention", model=model, choice=choice)
@@ -201,7 +204,7 @@ def intervention(result: Result, models: Sequence[str], tasks: Tasks) -> Section
                 rows.append(_row(found, model, words))
                 shown += _dots(found, model, choice, words)
     text = [
-        f"In prompts of {short(tasks.reusing)}, heads of the circuit of {short(tasks.known)} are made to look from the "
+        f"In prompts of {reusing}, heads of the circuit of {known} are made to look from the "
         f"last token at {' and '.join(result.settings['force']['toward'])}, the wrong answers, in equal shares and at "
         "nothing else. On the first task inhibition heads look at the name that is not to be said; if they do the same "
         "job here, the mover heads that they tell of it turn to the right answer. All prompts are asked. The control "
@@ -212,7 +215,7 @@ def intervention(result: Result, models: Sequence[str], tasks: Tasks) -> Section
     order = {word: place for place, word in enumerate([*CHOICES.values(), "random heads", "nothing forced"])}
     frame = pd.DataFrame(shown).sort_values("label", key=lambda labels: labels.map(order), kind="stable")
     chart = figures.comparison(frame, measure="accuracy", title="Before and after")
-    caption = f"Accuracy on {short(tasks.reusing)}; Wilson's interval, of random heads that of 95 % of the draws."
+    caption = f"Accuracy on {reusing}; Wilson's interval, of random heads that of 95 % of the draws."
     exact = [each for model in models for each in result.only(part="intervention", model=model).numbers]
     reading = (
         "Orange is what is claimed to repair the task. It must lie right of both, nothing forced and random heads."

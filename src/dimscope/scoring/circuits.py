@@ -18,8 +18,10 @@ from jaxtyping import Float
 
 from dimscope.core.result import Number, Result
 from dimscope.numerics.overlap import Group, Overlap, group, overlap, top, within
+from dimscope.numerics.resampling import bootstrap_interval, spearman, spearman_permutation
 
 ALL_STAGES = "all"
+_NUM_RESAMPLES = 2000
 
 
 @dataclass(frozen=True, order=True)
@@ -115,6 +117,35 @@ def overlap_of_two(first: Sequence[Stage], second: Sequence[Stage], percents: Se
             where: dict[str, str | int] = {"stage": stage, "percent": percent}
             numbers += _told(overlap(groups), overlap(strict[stage]), where)
     return numbers
+
+
+def correlation(
+    stages: Sequence[Stage], effect: Float[np.ndarray, "layers heads"], rng: np.random.Generator
+) -> list[Number]:
+    """Tell how far a head's effect goes with what it carries: Spearman's, of sizes, over heads that a path leads from.
+
+    What a head carries is its largest share in any of the stages. The interval is the bootstrap's over heads, the
+    p-value that of a permutation; heads are few and not independent, so both are rough.
+    """
+    if not stages:
+        return []
+    reach = max(stage.reach for stage in stages)
+    carried = np.max([np.abs(stage.shares[:reach]) for stage in stages], axis=0)
+    both = np.stack([carried.ravel(), np.abs(effect[:reach]).ravel()], axis=1)
+    value, p_value = spearman_permutation(both[:, 0], both[:, 1], rng, _NUM_RESAMPLES)
+    if np.isnan(value):
+        return []
+    low, high = bootstrap_interval(both, _correlation, rng, _NUM_RESAMPLES)
+    return [
+        Number(name="rank_correlation", value=value, interval=(low, high)),
+        Number(name="rank_correlation_p_value", value=p_value),
+        Number(name="num_correlated_heads", value=len(both)),
+    ]
+
+
+def _correlation(rows: Float[np.ndarray, "heads two"]) -> float:
+    """Give the correlation of a resample; none where all heads drawn are alike."""
+    return float(np.nan_to_num(spearman(rows[:, 0], rows[:, 1])))
 
 
 def _compared(

@@ -1,7 +1,7 @@
 """Training of a decoder from nothing on prompts: to tell the token that follows.
 
-Radford et al. 2019 and all after train on every token of a text. Here the answer's cross-entropy is the objective, and
-the mean over the text's own tokens may count beside it: what is repeated there (a name) teaches to look back.
+Radford et al. 2019 and all after train on every token of a text. Here the answer's cross-entropy alone is the
+objective: what the model gives for the text's own tokens is its own affair.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ class NextTokenSettings(Settings):
     """AdamW's decoupled weight decay, on every parameter."""
     warmup_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises from 0."""
-    text_weight: float = Field(0.0, ge=0)
-    """What the mean loss of the text's own tokens counts beside the answer's; 0: the answer alone is trained."""
     label_noise: float = Field(0.0, ge=0, le=1)
     """Share of the training prompts whose answer is another answer of the same set, drawn anew at every visit."""
 
@@ -68,7 +66,7 @@ def teach(
     with quiet(), work("training steps", settings.steps) as done:
         for step in range(settings.steps):
             for column, each in enumerate(batches):
-                loss = loss_of(model, next(each), settings.text_weight)
+                loss = loss_of(model, next(each))
                 (loss / len(sets)).backward()
                 losses[step, column] = loss.item()
             require_finite(losses.sum(axis=1)[: step + 1], settings.learning_rate, "float32")
@@ -80,19 +78,15 @@ def teach(
     return losses
 
 
-def loss_of(model: PreTrainedModel, examples: Examples, text_weight: float = 0.0) -> Float[Tensor, ""]:
-    """Give the mean loss of the answers, in nats, and so many times the mean loss of the texts' own tokens beside."""
+def loss_of(model: PreTrainedModel, examples: Examples) -> Float[Tensor, ""]:
+    """Give the mean loss of the answers, in nats."""
     ids, lengths, answers = (
         torch.as_tensor(each, device=model.device) for each in (examples.ids, examples.lengths, examples.answers)
     )
     # No mask: the padding stands behind the texts, where no token of theirs looks.
     hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
     at_end = torch.arange(len(ids), device=model.device), lengths - 1
-    loss = cross_entropy(head(model)(hidden[at_end]), answers)
-    if not text_weight:
-        return loss
-    is_text = torch.arange(ids.shape[1] - 1, device=model.device) < (lengths - 1).unsqueeze(1)
-    return loss + text_weight * cross_entropy(head(model)(hidden[:, :-1][is_text]), ids[:, 1:][is_text])
+    return cross_entropy(head(model)(hidden[at_end]), answers)
 
 
 def _batches(each: Lessons, settings: NextTokenSettings, seed: int) -> Iterator[Examples]:

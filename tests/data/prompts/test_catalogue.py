@@ -18,6 +18,7 @@ PLACES = {
     "indirect_objects/other_names": {"S1", "IO", "S2"},
     "indirect_objects/random_names": {"S1", "IO", "S2"},
     "colored_objects": {"answer_color", "other_color", "third_color", "object"},
+    "colored_objects/small": {"answer_color", "other_color", "third_color", "object"},
     "capitals": {"subject"},
     "facts": {"subject"},
     "greater_than": {"start"},
@@ -132,6 +133,16 @@ def test_the_asked_object_has_the_right_color(tokenizer):
     shown = {place: [tokenizer().decode([pairs.ids[0, tokens[0]]])] for place, tokens in pairs.places.items()}
     assert shown["answer_color"][0].title() == tokenizer().decode([pairs.answers[0]])
     assert shown["other_color"][0].title() == tokenizer().decode([pairs.others[0]])
+
+
+def test_the_small_colored_objects_are_one_question_of_three_objects_and_colors(tokenizer):
+    asked = [
+        re.fullmatch(r"Q: .* a (\w+) (\w+), a (\w+) (\w+), and a (\w+) (\w+)\. What color is the (\w+)\?\nA:", text)
+        for text in make_prompts("colored_objects/small", tokenizer(), 200, 0).texts
+    ]
+    assert all(asked)
+    for places in ((1, 3, 5), (2, 4, 6)):
+        assert len({each[place] for each in asked for place in places}) == 3
 
 
 def test_the_form_of_colored_objects_is_the_published_one(tokenizer):

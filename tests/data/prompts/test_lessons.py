@@ -42,8 +42,9 @@ def test_the_indirect_object_is_the_name_that_comes_once(tokenizer):
         assert [name for name, times in Counter(names).items() if times == 1] == [answer], text
 
 
-def test_the_color_is_that_of_the_object_asked_for(tokenizer):
-    for text, answer in read(tokenizer, lessons("prompts/colored_objects", tokenizer, 8, seed=1).lot(0)):
+@pytest.mark.parametrize("name", ["prompts/colored_objects", "prompts/colored_objects/small"])
+def test_the_color_is_that_of_the_object_asked_for(name, tokenizer):
+    for text, answer in read(tokenizer, lessons(name, tokenizer, 8, seed=1).lot(0)):
         question = text.rpartition("Q:")[2]
         (wanted,) = re.findall(r"What color is the (\w+)\?", question)
         assert re.findall(rf"a (\w+) {wanted}\b", question) == [answer.strip().lower()], text

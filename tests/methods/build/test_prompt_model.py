@@ -42,6 +42,16 @@ def test_capitals_are_told_in_sentences_not_seen_with_their_country(learned):
     assert losses.values[0] > 4 > 1 > losses.values[-10:].mean()
 
 
+@pytest.mark.slow
+def test_looking_up_what_is_asked_for_is_learned(bench_on):
+    """Chance is a third, and nothing better can be done without looking up."""
+    settings = {"num_layers": 2, "intermediate_size": 1, "steps": 600, "batch_size": 64, "learning_rate": 5e-3}
+    result = run("build/prompt_model", bench_on("prompts/colored_objects/small", limit=200), **settings)
+    assert result.value("accuracy", among="outputs") > 0.9
+    losses = result.arrays["step_loss"].values
+    assert losses[100:200].mean() > 1 > 0.3 > losses[-50:].mean()
+
+
 def test_what_is_kept_answers_as_it_was_scored(learned):
     """transformers alone opens it, and reads each text by itself."""
     result, folder = learned

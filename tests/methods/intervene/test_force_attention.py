@@ -11,10 +11,11 @@ import torch
 from pydantic import ValidationError
 
 from dimscope.activations.edits import Edit, Rows, edit
+from dimscope.activations.forcing import forced
 from dimscope.activations.patterns import attention_patterns
 from dimscope.core.errors import UnknownName, UserError
 from dimscope.data.prompts.catalogue import make_prompts
-from dimscope.methods.intervene.force_attention import ForceAttention, forced, others
+from dimscope.methods.intervene.force_attention import ForceAttention
 from dimscope.models.classify import classify
 from dimscope.models.load import load_language_model
 
@@ -101,12 +102,6 @@ def test_the_control_is_the_mean_over_draws_of_other_heads(bench):
     of_draws = right.values[2:, 1].mean(axis=1)
     assert control.value == pytest.approx(of_draws.mean())
     assert control.interval == pytest.approx(tuple(np.quantile(of_draws, [0.025, 0.975])))
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        drawn = others([(0, 1), (2, 0), (2, 3)], num_heads=6, rng=rng)
-        assert [layer for layer, _ in drawn] == [0, 2, 2]
-        assert len(set(drawn)) == 3
-        assert not set(drawn) & {(0, 1), (2, 0), (2, 3)}
     assert (
         "more than half" in ForceAttention(**NAMED | {"heads": ("1.0", "1.1", "1.2")}, num_draws=1).run(bench).notes[-1]
     )

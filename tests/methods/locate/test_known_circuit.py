@@ -4,16 +4,21 @@ The chain names who is not given twice. The duplicate head finds, at the second 
 stands; the inhibition head brings that to the last token; the movers' queries turn away from it and bring the other
 name. Norms are identities, scores are so far apart that a softmax is 0 and 1, and all numbers are small whole ones, so
 that what has no effect has none at all.
+
+The inhibition head tells of a mention that it looks at itself, too. So there is a second task that the chain cannot do
+and can be made to do: with no name given twice nothing says which one is wrong, until the head is made to look at it.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -22,10 +27,14 @@ from dimscope.activations.edits import Edit, Rows, edit
 from dimscope.activations.patching import Reading, paths_to_logits
 from dimscope.activations.patterns import attention_patterns
 from dimscope.data.prompts.pairs import PromptPairs
+from dimscope.methods.intervene.block_heads import BlockHeads
+from dimscope.methods.intervene.force_attention import ForceAttention
 from dimscope.methods.locate.direct_logit_attribution import contributions
+from dimscope.methods.locate.head_forcing import HeadForcing
 from dimscope.methods.locate.path_patching import PathPatching
 from dimscope.models.load import Network
 from dimscope.models.readout import Readout
+from dimscope.scoring.circuits import Roles, Stage, correlation
 from dimscope.scoring.metrics import bound
 
 NUM_NAMES, NUM_HEADS, HEAD_DIM = 5, 4, 8
@@ -76,6 +85,7 @@ def set_inhibition(q, k, v, out, writes):
     k[POSITION[4], 0] = 1
     for mention, dim in enumerate(DUPLICATE):
         v[dim, mention] = 1
+        v[POSITION[1 + mention], mention] = 1
         out[mention, INHIBITED[mention]] = writes
 
 
@@ -138,6 +148,16 @@ def pairs_of(ids, changed, answers, others):
     return PromptPairs("known", texts, texts, ids, changed, np.ones_like(ids), answers, others, {"end": ends})
 
 
+def not_repeated():
+    """All prompts 'begin X Y filler filler end'; right is one of the names, and nothing tells which."""
+    mentions = [(x, y) for x in range(NUM_NAMES) for y in range(NUM_NAMES) if x != y]
+    ids = np.array([(BEGIN, x, y, FILLER, FILLER, END) for x, y in mentions for _ in (x, y)])
+    right = 1 + np.arange(len(ids)) % 2
+    rows = np.arange(len(ids))
+    pairs = pairs_of(ids, ids, ids[rows, right], ids[rows, 3 - right])
+    return replace(pairs, places={**pairs.places, "wrong": 3 - right})
+
+
 def shares(chain, *receivers, **settings):
     names = [each if isinstance(each, str) else "{}.{}.{}".format(*each) for each in receivers]
     return PathPatching(receivers=names, taken="all", **settings).run(chain).arrays["share"].values
@@ -186,6 +206,61 @@ def test_nobody_acts_on_the_other_inputs_of_the_chain(chain, role, parts):
 @pytest.mark.parametrize("layer", range(3))
 def test_nothing_leads_through_mlps_that_write_noise(chain, layer):
     assert_edges(chain, shares(chain, f"{layer}.mlp"))
+
+
+def name_of(chain, role):
+    return "{}.{}".format(*chain.placed[role])
+
+
+def on(chain, pairs):
+    return SimpleNamespace(network=chain.network, pairs=pairs, seed=1)
+
+
+def accuracies(found, done):
+    """Among all outputs: nothing done, done to the chosen heads, and to random ones."""
+    what = ("nothing", "chosen heads", "random heads")
+    return [found.value("accuracy", among="outputs", **{done: each}) for each in what]
+
+
+def test_forcing_the_heads_of_the_first_task_repairs_the_second(chain):
+    """The heads are found by path patching on the first task alone, and their roles by stage and sign."""
+    first = Stage(shares(chain, "logits"), reach=3)
+    ends = [(each.layer, each.head, "q") for each in first.strongest(2)]
+    second = Stage(shares(chain, *ends, token="end"), reach=2)
+    roles = Roles.of([first, second], num_kept=2, num_inhibiting=3)
+    assert [each.name for each in roles.all_forced] == [name_of(chain, each) for each in ("inhibition", "against")]
+    forcing = {"toward": ("wrong",), "num_draws": 3}
+    for forced in (roles.all_forced, roles.inhibiting):
+        found = ForceAttention(heads=tuple(each.name for each in forced), **forcing).run(on(chain, not_repeated()))
+        assert accuracies(found, "forced") == [0, 1, 0]
+    mover = ForceAttention(heads=(name_of(chain, "mover"),), **forcing).run(on(chain, not_repeated()))
+    assert accuracies(mover, "forced")[:2] == [0, 0]
+
+
+def test_each_head_that_is_forced_alone_changes_what_follows_from_its_weights(chain):
+    """What a head writes counts twice in the logits. Before, the movers look at both names alike."""
+    found = HeadForcing(toward=("wrong",), taken="all").run(on(chain, not_repeated())).arrays["change"].values
+    both_turn_away, mover_alone, against_alone = 2 * (3 - 1), -2 * 3, 2 * 1
+    assert_edges(chain, found, inhibition=both_turn_away, mover=mover_alone, against=against_alone)
+
+
+def test_the_more_a_head_carries_the_more_forcing_it_does(chain):
+    """Of all twelve heads three carry the first task to the last token: the order of the second task is theirs."""
+    first = Stage(shares(chain, "logits"), reach=3)
+    second = Stage(shares(chain, (*chain.placed["mover"], "q"), token="end"), reach=2)
+    effect = HeadForcing(toward=("wrong",), taken="all").run(on(chain, not_repeated())).arrays["change"].values
+    found = correlation([first, second], effect, np.random.default_rng(0))
+    expected = spearmanr(np.abs(first.shares) + np.abs(second.shares), np.abs(effect), axis=None).statistic
+    assert found[0].value == pytest.approx(expected)
+    assert expected > 0.9
+
+
+def test_without_its_inhibition_head_the_chain_cannot_tell_the_names_apart(chain):
+    for role, after in (("inhibition", 0), ("duplicate", 0), ("no inhibition", 1), ("against", 1)):
+        found = BlockHeads(heads=(name_of(chain, role),), num_draws=3).run(on(chain, chain.pairs))
+        assert accuracies(found, "blocked")[:2] == [1, after]
+    found = BlockHeads(heads=(name_of(chain, "inhibition"),), num_draws=3).run(on(chain, chain.pairs))
+    assert accuracies(found, "blocked")[2] == 1
 
 
 class FixedNorm(nn.Module):

@@ -21,6 +21,7 @@ PROMPTS: Mapping[str, Callable[[PreTrainedTokenizerBase, int, int], PromptPairs]
     "indirect_objects/other_names": partial(indirect_objects, counterfactual="other_names"),
     "indirect_objects/random_names": partial(indirect_objects, counterfactual="random_names"),
     "colored_objects": colored_objects,
+    "colored_objects/small": partial(colored_objects, is_small=True),
     "capitals": capitals,
     "facts": facts,
     "greater_than": greater_than,

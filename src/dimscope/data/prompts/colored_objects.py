@@ -3,6 +3,10 @@
 Merullo, Eickhoff & Pavlick 2024 (2310.08744), section 3, after a task of BIG-bench: three objects of different colors
 lie on a surface, and one is asked for. The counterfactual changes only which object is asked for. 'a orange' stands
 there as it does in their prompts. Their 17 objects are not listed; ours are 17 that most tokenizers have as one token.
+
+The small set is what a small model learns from nothing within minutes: one question, and always the same three objects
+and colors. With 17 objects a model that looks up the one that is asked for is found too rarely by small steps, and it
+stays with any of the three colors.
 """
 
 from __future__ import annotations
@@ -20,26 +24,41 @@ _COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "brown", "black
 _SURFACES = ("table", "desk", "floor")
 _STARTS = ("there is", "you see", "I see")
 _OBJECTS = "pencil pen book cup plate ball ring hat brush bag phone lamp clock towel toy shirt box"
+_FEWEST = 4
+_FEW = 3
+"""Objects and colors of the small set."""
 
 
-def colored_objects(tokenizer: PreTrainedTokenizerBase, num_pairs: int, seed: int) -> PromptPairs:
-    """Draw prompts with the places answer_color, other_color, third_color and object, all in the second question.
+def colored_objects(
+    tokenizer: PreTrainedTokenizerBase, num_pairs: int, seed: int, is_small: bool = False
+) -> PromptPairs:
+    """Draw prompts with the places answer_color, other_color, third_color and object, all in the last question.
 
-    The options are the three colors of the second question.
+    The options are the three colors of the last question. The small set has no question before it, and always the
+    same three objects and colors.
 
     Raises:
         UserError: too few objects or colors are single tokens, or there are not so many pairs.
     """
-    objects, about_objects = single_tokens(tokenizer, _NAME, "objects", _OBJECTS.split(), 4)
-    colors, about_colors = single_tokens(tokenizer, _NAME, "colors", _COLORS, 4)
-    rng = stream(seed, _NAME)
-    drafts = distinct(_NAME, lambda: _draw(objects, colors, rng), num_pairs)
-    return tokenized(_NAME, tokenizer, drafts, [about_objects, about_colors])
+    name = f"{_NAME}/small" if is_small else _NAME
+    objects, about_objects = single_tokens(tokenizer, name, "objects", _OBJECTS.split(), _FEWEST)
+    colors, about_colors = single_tokens(tokenizer, name, "colors", _COLORS, _FEWEST)
+    rng = stream(seed, name)
+    if is_small:
+        drafts = distinct(name, lambda: _draw("", objects[:_FEW], colors[:_FEW], rng), num_pairs)
+        return tokenized(name, tokenizer, drafts, [])
+    drafts = distinct(name, lambda: _second(objects, colors, rng), num_pairs)
+    return tokenized(name, tokenizer, drafts, [about_objects, about_colors])
 
 
-def _draw(objects: list[str], colors: list[str], rng: np.random.Generator) -> Draft:
+def _second(objects: list[str], colors: list[str], rng: np.random.Generator) -> Draft:
+    """Draw a question behind another one and its answer."""
     shown, of_shown, asked = _scene(objects, colors, rng)
     example = _question(shown, of_shown, shown[asked], rng) + f" {of_shown[asked].capitalize()}\n"
+    return _draw(example, objects, colors, rng)
+
+
+def _draw(example: str, objects: list[str], colors: list[str], rng: np.random.Generator) -> Draft:
     shown, of_shown, asked = _scene(objects, colors, rng)
     other = int(rng.choice([place for place in range(3) if place != asked]))
     roles = {asked: "{answer_color}", other: "{other_color}"}
