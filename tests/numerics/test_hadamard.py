@@ -4,6 +4,7 @@ import torch
 from scipy.linalg import hadamard
 
 from dimscope.core.errors import UserError
+from dimscope.numerics import butterflies
 from dimscope.numerics.hadamard import level_by_level, walsh_hadamard
 
 
@@ -38,8 +39,9 @@ def test_the_bits_are_those_of_one_level_at_a_time(n, dtype):
     np.testing.assert_array_equal(level_by_level(x).numpy(), expected)
 
 
-@pytest.mark.parametrize("shape", [(3, 2**20), (5, 2, 2**18), (4, 2**21), (2**17, 16)])
-def test_any_number_of_threads_gives_the_same_bits(shape):
+@pytest.mark.parametrize("shape", [(3, 2**17), (2**20,), (5, 2, 2**16), (2**14, 16), (1, 2**18)])
+def test_any_number_of_threads_gives_the_same_bits(shape, monkeypatch):
+    monkeypatch.setattr(butterflies, "LONG", 2**16)
     x, before = normal(*shape), torch.get_num_threads()
     expected = one_level_at_a_time(x.numpy())
     try:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -24,10 +25,10 @@ from numba import njit
 
 TILE = 2**12
 """Numbers of a tile: it and a spare one stay in the innermost cache."""
-LONG = 2**20
-"""Numbers that are worth a thread; a vector of more is cut into parts."""
+LONG = 2**22
+"""Numbers that are worth a thread, which takes long to start; threads share a vector of more."""
 PARTS = 16
-"""Parts of a long vector: two passes join them."""
+"""Parts of a shared vector: two passes join them."""
 COLUMNS = 2**12
 """Numbers of each part that both joining passes take in turn."""
 
@@ -52,23 +53,18 @@ def transform(x: Float[np.ndarray, "vectors n"], num_threads: int) -> Float[np.n
     if n == 1:
         return x.copy()
     out = np.empty_like(x)
-    num_threads = min(num_threads, max(x.size // LONG, 1))
+    num_threads = min(num_threads, x.size // LONG)
+    if num_threads < 2:
+        _transform(x, out)
+        return out
     length = n if n <= LONG else n // PARTS
-    sources, targets = x.reshape(-1, length), out.reshape(-1, length)
-    _share(lambda first, last: _transform(sources[first:last], targets[first:last]), len(sources), num_threads)
-    if length < n:
-        _share(lambda first, last: _join_parts(out, first, last), length // COLUMNS, num_threads)
+    shares = (np.array_split(each.reshape(-1, length), num_threads) for each in (x, out))
+    with ThreadPoolExecutor(num_threads) as threads:  # ends with them, so that the process may fork afterwards
+        list(threads.map(_transform, *shares))
+        if length < n:
+            bounds = [length // COLUMNS * thread // num_threads for thread in range(num_threads + 1)]
+            list(threads.map(partial(_join_parts, out), bounds[:-1], bounds[1:]))
     return out
-
-
-def _share(work: Callable[[int, int], None], num_jobs: int, num_threads: int) -> None:
-    """Let each thread do as many of the jobs; the threads end here, so that the process may fork afterwards."""
-    if num_threads == 1:
-        work(0, num_jobs)
-        return
-    bounds = [num_jobs * thread // num_threads for thread in range(num_threads + 1)]
-    with ThreadPoolExecutor(num_threads) as threads:
-        list(threads.map(work, bounds[:-1], bounds[1:]))
 
 
 @compiled
