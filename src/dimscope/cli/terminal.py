@@ -48,6 +48,7 @@ class Bars:
         self._bars = bars
         self._note = note
         self._tasks: dict[str, TaskID] = {}
+        self._last = ""
 
     def begin(self, what: str, total: int) -> Callable[[int], None]:
         """Show a bar and give what moves it."""
@@ -59,8 +60,10 @@ class Bars:
         self._bars.remove_task(self._tasks.pop(what))
 
     def say(self, message: str) -> None:
-        """Print a line above the bars."""
-        self._bars.console.print(message, markup=False, soft_wrap=True)
+        """Print a line above the bars, but once where many runs of a study say the same; the log has every one."""
+        if message != self._last:
+            self._bars.console.print(message, markup=False, soft_wrap=True)
+        self._last = message
         self._note(message)
 
 
