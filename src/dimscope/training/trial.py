@@ -30,7 +30,7 @@ from dimscope.training.processes import wait_for_all
 from dimscope.training.settings import TrainingSettings
 from dimscope.training.subspace import Subspace, SubspaceSettings
 
-VERSION = 1
+VERSION = 2
 """Raised when a change moves the numbers of trials."""
 
 Labels = Literal["true", "permuted"]

@@ -43,6 +43,7 @@ class IntrinsicDimension(MapSettings, LoopSettings, Method):
         "Li, Farkhoor, Liu & Yosinski 2018 (1804.08838), section 2",
         "Aghajanyan, Zettlemoyer & Gupta 2020 (2012.13255), section 3",
     )
+    version = 2
     in_all_processes = True
 
     share: float = Field(0.9, gt=0, le=1)
