@@ -164,7 +164,7 @@ def _repairs(forced: Result, tasks: Tasks, lacking: Sequence[str]) -> Verdict:
     change = find(of_all, "accuracy_change", forced="chosen heads", among="outputs")
     if change is None:
         return Verdict(claim, UNMEASURED, "Forced attention: not measured")
-    (before, after, random), options = (_accuracies(of_all, among) for among in ("outputs", "options"))
+    (before, after, random), options = (_accuracies(of_all, "forced", among) for among in ("outputs", "options"))
     clause = (
         f"With {of_all.number('num_forced_heads').where['heads']} forced to look at the wrong answers, "
         f"{cell_of(after)} of {short(tasks.reusing)} are right among the whole vocabulary, before "
@@ -185,10 +185,10 @@ def _repairs(forced: Result, tasks: Tasks, lacking: Sequence[str]) -> Verdict:
     return Verdict(claim, HOLDS, f"{clause}: more than before and than with random heads, so the claim holds here")
 
 
-def _accuracies(forced: Result, among: str) -> tuple[Number, Number, Number]:
-    """Give the accuracies with nothing forced, with the chosen heads, and with random ones."""
+def _accuracies(found: Result, done: str, among: str) -> tuple[Number, Number, Number]:
+    """Give the accuracies with nothing forced or blocked, with the chosen heads, and with random ones."""
     before, after, random = (
-        forced.number("accuracy", forced=what, among=among) for what in ("nothing", "chosen heads", "random heads")
+        found.number("accuracy", **{done: what}, among=among) for what in ("nothing", "chosen heads", "random heads")
     )
     return before, after, random
 
@@ -231,10 +231,7 @@ def _gathers(blocked: Result, tasks: Tasks, lacking: Sequence[str]) -> Verdict:
     change = find(blocked, "accuracy_change", blocked="chosen heads", among="outputs")
     if change is None:
         return Verdict(claim, UNMEASURED, "Blocked heads: not measured")
-    before, after, random = (
-        blocked.number("accuracy", blocked=what, among="outputs")
-        for what in ("nothing", "chosen heads", "random heads")
-    )
+    before, after, random = _accuracies(blocked, "blocked", "outputs")
     clause = (
         f"With {blocked.number('num_blocked_heads').where['heads']} blocked, {cell_of(after)} of "
         f"{short(tasks.reusing)} are right among the whole vocabulary, before {cell_of(before)} (change "

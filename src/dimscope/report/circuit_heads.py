@@ -57,7 +57,7 @@ def _drawn(changes: Float[np.ndarray, "layers heads"], model: str, task: str) ->
         measure="change of the logit difference",
         title=title,
     )
-    name = file_name("forced", model, task).replace(" ", "_")
+    name = file_name("forced", model, task)
     return Figure(name, chart, f"{title}. What forcing each head does to the answer's logit over the other's.")
 
 

@@ -110,12 +110,12 @@ def _drawn(result: Result, found: Result, model: str, task: str) -> list[Figure]
             measure="share",
             title=title,
         )
-        charts.append(Figure(_file("stage", str(stage), model, task), chart, f"{title}. Share of every head."))
+        charts.append(Figure(file_name("stage", str(stage), model, task), chart, f"{title}. Share of every head."))
     edges = [each for each in found.numbers if each.name == "edge_share" and each.value != 0]
     if edges:
         rows = [{"sender": e.where["sender"], "receiver": e.where["receiver"], "score": e.value} for e in edges]
         chart = inside.circuit_graph(pd.DataFrame(rows), title=f"The circuit: {about}")
-        charts.append(Figure(_file("circuit", model, task), chart, f"The heads that were kept: {about}."))
+        charts.append(Figure(file_name("circuit", model, task), chart, f"The heads that were kept: {about}."))
     return charts
 
 
@@ -146,7 +146,7 @@ def overlap(result: Result, models: Sequence[str]) -> Section:
     frame = wide(by_task, ["model", "task", "stage", "percent"]).rename(columns={"percent": "top heads, %"})
     charts = [
         Figure(
-            _file("overlap", model),
+            file_name("overlap", model),
             inside.dose_response(
                 rows,
                 dose_title="top heads of each stage, %",
@@ -276,7 +276,3 @@ def attention(result: Result, models: Sequence[str]) -> Section | None:
     ]
     caption = "Attention from the last token, before and after all heads are forced; Student's interval over prompts."
     return Section("What the mover heads look at", text, [Table("attention", frame, caption, exact=table(numbers))])
-
-
-def _file(*parts: str) -> str:
-    return file_name(*parts).replace(" ", "_")

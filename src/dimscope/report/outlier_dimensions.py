@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 from dimscope.core.result import Number, Result
-from dimscope.report import claims, outlier_rho
+from dimscope.report import claims, outlier_ablation, outlier_rho
 from dimscope.report import outlier_sections as sections
 from dimscope.report.page import Page
 from dimscope.report.verdict import verdict_table
@@ -30,7 +30,7 @@ def page(result: Result) -> Page:
             sections.profiles(result, cells),
             sections.correlation(result, cells),
             sections.persistence(result, cells),
-            sections.ablation(result, cells),
+            outlier_ablation.ablation(result, cells),
             outlier_rho.editing(result, cells),
             outlier_rho.writers(result, cells),
         ],

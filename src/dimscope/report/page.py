@@ -149,8 +149,10 @@ def file_name(*parts: str) -> str:
 
     >>> file_name("d_curve", "tiny/bert", "glue/rte")
     'd_curve-tiny_bert-glue_rte'
+    >>> file_name("heads", "trained here, 30% noise")
+    'heads-trained_here_30_noise'
     """
-    return "-".join(part.replace("/", "_") for part in parts)
+    return "-".join(parts).translate(str.maketrans("/ ", "__", ",%"))
 
 
 def _section(section: Section) -> list[str]:

@@ -63,7 +63,7 @@ def movers(result: Result, cells: Sequence[Cell]) -> Section:
             title=f"What each head sends to the logits: {model}, {task}",
         )
         caption = f"Share of the answer's change that each head sends to the logits directly: {model}, {task}."
-        figures.append(Figure(_file("heads", model, task), chart, caption))
+        figures.append(Figure(file_name("heads", model, task), chart, caption))
     text = [
         "Another subject is put into the prompt, and what one head alone then writes is taken over into the run of the "
         "prompt, all other heads being held (path patching). A share of 1 would be the whole change of the answer. Of "
@@ -101,12 +101,12 @@ def reweighting(result: Result, cells: Sequence[Cell]) -> Section:
             f"exchanged within the sentence in {found.value('exchangeable_fraction'):.0%} of the prompts."
         )
         frame = pd.DataFrame(_layer_row(found, layer) for layer in _layers(found, "r2_score"))
-        tables.append(Table(_file("reweighting", model, task), frame, caption, exact=table(found.numbers)))
+        tables.append(Table(file_name("reweighting", model, task), frame, caption, exact=table(found.numbers)))
         curves = _curves(found, "r2_score", "layer", {"fit": ("heads", *CONTROLS)})
         title = f"How much of each MLP the heads explain: {model}, {task}"
         caption = f"R² on subjects left out, by the layer of the MLP: {model}, {task}."
         chart = by_layer(curves, measure="R²", title=title)
-        figures.append(Figure(_file("reweighting", model, task), chart, caption))
+        figures.append(Figure(file_name("reweighting", model, task), chart, caption))
     reading = (
         "R² is the share of an MLP's output, about its mean, that is explained for subjects which the fit never saw; "
         "below 0 the mean is better. A fit by other prompts' heads (scrambled prompts) should explain nothing. That by "
@@ -147,11 +147,11 @@ def last_layer(result: Result, cells: Sequence[Cell]) -> Section:
         caption = (
             f"The right answer's probability after each layer (−1: the embedding), through norm and head: {model}."
         )
-        figures.append(Figure(_file("probability", model), chart, caption))
+        figures.append(Figure(file_name("probability", model), chart, caption))
         for task, found in measured.items():
             bars = attribution_bars(_bars(found), measure="nats", title=f"What the last layer does: {model}, {task}")
             caption = f"Each part's share in the change of the answer's log-probability: {model}, {task}."
-            figures.append(Figure(_file("last_layer", model, task), bars, caption))
+            figures.append(Figure(file_name("last_layer", model, task), bars, caption))
     for name, prompts in (("last layer", "right ones"), ("last layer, all prompts", "all")):
         changes += [
             {"model": model, "task": task, "prompts": prompts, **_change_row(found)}
@@ -201,7 +201,7 @@ def mitigation(result: Result, cells: Sequence[Cell]) -> Section:
         title = f"Less of {groups['scaled'][0]}: {model}, {task}"
         chart = dose_response(curves, dose_title="γ", measure="change of probability", title=title, reference=0.0)
         caption = f"The right answer's probability as the part's output is multiplied by 1 − γ: {model}, {task}."
-        figures.append(Figure(_file("mitigation", model, task), chart, caption))
+        figures.append(Figure(file_name("mitigation", model, task), chart, caption))
     text = [
         "The head or MLP of the last layer that takes most from the answer's log-probability writes less: its output "
         "times 1 − γ, at the last token. The prompts are drawn anew, and all of them count. As the control the same "
@@ -273,7 +273,3 @@ def _ends(number: Number) -> dict[str, float]:
 
 def _only(numbers: Sequence[Number]) -> str:
     return cell_of(numbers[0]) if numbers else MISSING
-
-
-def _file(*parts: str) -> str:
-    return file_name(*parts).translate(str.maketrans(" ", "_", ",%"))
