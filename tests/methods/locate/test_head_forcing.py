@@ -1,6 +1,6 @@
 """Each head alone as the block of `forced` has it, whole passes; and a head that nothing reads of.
 
-What forcing does to a circuit whose weights are set by hand is in test_known_circuit.py.
+What forcing does to a circuit whose weights are set by hand is in test_chain_of_heads.py.
 """
 
 from __future__ import annotations
