@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -28,6 +29,7 @@ from dimscope.data.catalogue import load_task
 from dimscope.data.options import TaskOptions
 from dimscope.data.prompt_task import PromptTask
 from dimscope.data.task import Task
+from dimscope.report.joined import joined
 from dimscope.report.page import Page
 from dimscope.report.written import write_page
 from dimscope.scoring.cost import Cost, in_words, speed
@@ -43,6 +45,8 @@ class Study(TaskOptions, Recipe):
     """What the study sets itself in the settings of its methods, and a user may not."""
     said: ClassVar[tuple[str, ...]] = ()
     """Names of the tables that are printed too, beside the answers."""
+    rests_on: ClassVar[tuple[str, ...]] = ()
+    """Settings ('group.name' too) that the page speaks of as one: studies that are joined must agree in them."""
 
     models: tuple[str, ...] = Field(("minilm",), min_length=1)
     """Aliases (see `dimscope list models`), hub ids, or local folders."""
@@ -102,6 +106,25 @@ class Study(TaskOptions, Recipe):
         """
         pooled = self.kept(out)
         self.write(out, pooled, self.page(pooled))
+
+    @classmethod
+    def join(cls, studies: Mapping[Path, Self], out: Path) -> None:
+        """Write summary, tables and page of several studies, kept in those folders, as those of one.
+
+        Raises:
+            UserError: a study has not been finished, two tell different numbers of one model and task, or they differ
+                in what the page rests on.
+        """
+        first, *others = studies.values()
+        for name in cls.rests_on:
+            if any(attrgetter(name)(other) != attrgetter(name)(first) for other in others):
+                raise UserError(f"wanted studies that agree in {name}, on which the page rests: report them apart")
+        pooled = first.over_all(joined({str(folder): study.kept(folder) for folder, study in studies.items()}))
+        cls.write(out, pooled, first.page(pooled))
+
+    def over_all(self, whole: Result) -> Result:
+        """Add what only all models and tasks together can tell; where there is no such thing, nothing."""
+        return whole
 
     @classmethod
     def write(cls, out: Path, pooled: Result, page: Page) -> None:

@@ -48,7 +48,7 @@ def test_several_studies_have_one_page(dimscope, studies):
         ("bert nothing --out both", "found none at nothing"),
         ("bert other --out both", "'another'"),
         ("bert broken --out both", "study in broken is not finished"),
-        ("bert strict --out both", "tell outlier dimensions by one rule"),
+        ("bert strict --out both", "wanted studies that agree in outliers"),
     ],
 )
 def test_what_cannot_be_joined_is_told(dimscope, studies, words, message):
@@ -72,10 +72,10 @@ def test_studies_of_different_recipes_are_not_joined(dimscope, studies, monkeypa
         def reproduce(self, out):
             raise NotImplementedError
 
-        report = reproduce
+        report = join = reproduce
 
     monkeypatch.setattr(results, "opened", lambda folder: Another() if folder.name == "gpt2" else opened(folder))
     for words in ("bert gpt2", "gpt2 bert"):
         ran = dimscope(f"report {words} --out mixed", studies)
         assert ran.code == 2
-        assert "wanted studies of one recipe that can be joined" in " ".join(ran.err.split())
+        assert "wanted studies of one recipe, got" in " ".join(ran.err.split())

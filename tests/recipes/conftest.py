@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from dimscope.core import progress
+from dimscope.core.errors import UserError
 from dimscope.core.recipe import Recipe
+from dimscope.core.result import Result
 from dimscope.data.task import Task
+from dimscope.study import Study
 
 
 class Heard:
@@ -47,6 +52,39 @@ def reproduced() -> Callable[[Recipe, Path], None]:
         assert heard.messages[0].startswith("Ahead: ")
 
     return reproduce
+
+
+def _with_one_changed(study: Study, out: Path) -> Study:
+    """Keep it again, the last number, which is of a small model, being another."""
+    pooled = study.kept(out)
+    changed, last = study.model_copy(update={"device": "cpu"}), pooled.numbers[-1]
+    changed.keep(out, replace(pooled, numbers=[*pooled.numbers[:-1], replace(last, value=last.value + 1)]), 1.0)
+    return changed
+
+
+@pytest.fixture
+def assert_joins(tmp_path: Path) -> Callable[[Study, Path, Result], None]:
+    """Join a study with one that found the same of another model: both are judged alike, and small models stand once."""
+
+    def join(recipe: Study, out: Path, pooled: Result) -> None:
+        model, another = pooled.numbers[0].where["model"], tmp_path / "another"
+        own = [each for each in pooled.numbers if each.where["model"] == model]
+        renamed = [replace(each, where={**each.where, "model": "another"}) for each in own]
+        others = [each for each in pooled.numbers if each.where["model"] != model]
+        arrays = {name.replace(str(model), "another"): each for name, each in pooled.arrays.items()}
+        of_another = recipe.model_copy(update={"models": ("another",)})
+        of_another.keep(another, replace(pooled, numbers=[*renamed, *others], arrays=arrays), 1.0)
+        both = tmp_path / "both"
+        type(recipe).join({out: recipe, another: of_another}, both)
+        summary = json.loads((both / "summary.json").read_text())
+        assert others
+        assert len(summary["numbers"]) == len(pooled.numbers) + len(own)
+        verdicts = pd.read_csv(both / "tables" / "verdicts.csv").set_index("model")
+        assert verdicts.loc["another"].equals(verdicts.loc[model])
+        with pytest.raises(UserError, match="tell different numbers"):
+            type(recipe).join({out: recipe, another: _with_one_changed(of_another, another)}, both)
+
+    return join
 
 
 @pytest.fixture(scope="session")

@@ -88,6 +88,10 @@ def test_everything_that_people_read_is_written(study, model):
     assert {each["where"]["model"] for each in summary["numbers"]} == {model, SCRATCH}
 
 
+def test_it_is_joined_with_a_study_of_another_model(study, assert_joins):
+    assert_joins(*study)
+
+
 def test_every_stage_ends_in_the_strongest_heads_of_the_one_before(study, model):
     """Followed by hand, with the method alone, in another folder."""
     bench = bench_of(study, model, REUSING)

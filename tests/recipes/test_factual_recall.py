@@ -66,6 +66,10 @@ def test_everything_that_people_read_is_written(study):
     assert (summary["schema"], summary["recipe"]) == (1, "factual_recall")
 
 
+def test_it_is_joined_with_a_study_of_another_model(study, assert_joins):
+    assert_joins(*study)
+
+
 def test_the_model_without_noise_is_that_which_was_trained_already(study):
     recipe, out, pooled = study
     assert len(runs(out, "build/prompt_model")) == 2

@@ -61,6 +61,10 @@ def test_everything_that_people_read_is_written(study):
     assert (summary["schema"], summary["recipe"]) == (1, "intrinsic_dimension")
 
 
+def test_it_is_joined_with_a_study_of_another_model(study, assert_joins):
+    assert_joins(*study)
+
+
 def test_every_search_is_that_of_the_measure_alone(study):
     _, out, pooled = study
     asked = {"structure-aware": {"structure_aware": True}, "random weights": {"weights": "random"}}

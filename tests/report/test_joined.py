@@ -57,6 +57,20 @@ def test_numbers_over_all_tasks_are_left_to_be_pooled_again(made_up):
     assert list(joined(parts).numbers) == [*first.numbers, *second.numbers]
 
 
-def test_no_model_and_task_may_be_there_twice(made_up):
-    with pytest.raises(UserError, match="bert on rte is in 2 of a, b"):
-        joined({"a": made_up(), "b": made_up(tasks=("sst2", "rte"))})
+def test_no_model_and_task_may_be_told_differently(made_up):
+    with pytest.raises(UserError, match="a and b tell different numbers of bert on rte"):
+        joined({"a": made_up(), "b": made_up(tasks=("sst2", "rte"), seeds=(3,))})
+
+
+def test_what_two_studies_found_alike_stands_once(made_up):
+    unknown = Number(name="d90", value=float("nan"), where={"model": "small", "task": "rte"})
+    first, second = made_up(), made_up(tasks=("sst2", "rte"))
+    told = {"a": (first, ["bert on rte"]), "b": (second, ["bert on rte", "bert on sst2"])}
+    whole = joined(
+        {
+            name: replace(each, numbers=[unknown, *each.numbers], bench={"benches": benches})
+            for name, (each, benches) in told.items()
+        }
+    )
+    assert list(whole.numbers) == [unknown, *first.numbers, *(n for n in second.numbers if n.where["task"] == "sst2")]
+    assert whole.bench["benches"] == ["bert on rte", "bert on sst2"]

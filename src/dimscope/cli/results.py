@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from dimscope.cli.reproduce import opened
 from dimscope.cli.terminal import watching
@@ -14,14 +14,6 @@ from dimscope.report.runs import runs_page
 from dimscope.report.written import write_page
 from dimscope.store import index
 from dimscope.store.layout import Store
-
-
-@runtime_checkable
-class Joinable(Protocol):
-    """A recipe that can show several of its studies on one page."""
-
-    def join(self, studies: Mapping[Path, Any], out: Path) -> None:
-        """Write summary, tables and page of all."""
 
 
 def report(first: Path, /, *others: Path, out: Path | None = None) -> None:
@@ -52,9 +44,9 @@ def _join(folders: Sequence[Path], out: Path | None) -> None:
         raise UserError(f"wanted different studies, and a folder is named twice: {', '.join(map(str, folders))}")
     studies = {folder: opened(folder) for folder in folders}
     recipe = studies[folders[0]]
-    if any(type(study) is not type(recipe) for study in studies.values()) or not isinstance(recipe, Joinable):
+    if any(type(study) is not type(recipe) for study in studies.values()):
         names = ", ".join(f"{folder} of {study.name()}" for folder, study in studies.items())
-        raise UserError(f"wanted studies of one recipe that can be joined, got {names}: report them apart")
+        raise UserError(f"wanted studies of one recipe, got {names}: report them apart")
     if out is None or (out / "study.json").exists():
         raise UserError("the page of several studies needs a folder of its own that is no study: name it with --out")
     recipe.join(studies, out)

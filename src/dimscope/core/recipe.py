@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from dimscope.core.method import Settings
 
@@ -26,3 +27,8 @@ class Recipe(Settings, ABC):
     @abstractmethod
     def report(self, out: Path) -> None:
         """Write summary, tables and page again from the runs that `out` holds."""
+
+    @classmethod
+    @abstractmethod
+    def join(cls, studies: Mapping[Path, Self], out: Path) -> None:
+        """Write summary, tables and page of several studies, kept in those folders, as those of one."""

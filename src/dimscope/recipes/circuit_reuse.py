@@ -62,6 +62,7 @@ class CircuitReuseStudy(PromptStudy):
         "force": ("heads", "watched"),
         "scratch": ("also",),
     }
+    rests_on: ClassVar = ("tasks", "control_tasks", "scratch_tasks", "inputs", "num_kept", "force")
 
     tasks: tuple[str, ...] = Field(("prompts/indirect_objects", "prompts/colored_objects"), min_length=2, max_length=2)
     """Two sets of prompts: the one whose circuit is known, and the one that is said to reuse it."""

@@ -65,6 +65,7 @@ class IntrinsicDimensionStudy(Study):
         "Fine-Tuning (2012.13255)",
         "Li, Farkhoor, Liu & Yosinski 2018, Measuring the Intrinsic Dimension of Objective Landscapes (1804.08838)",
     )
+    rests_on: ClassVar = ("d90.share",)
     varied: ClassVar = {"d90": ("structure_aware", "head", "weights", "labels"), "pretraining": ("steps", "keep_at")}
 
     seed: int = Field(1, ge=0)

@@ -11,13 +11,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, NonNegativeInt
 
 from dimscope.bench import Bench
-from dimscope.core.errors import UserError
 from dimscope.core.method import Method
 from dimscope.core.progress import work
 from dimscope.core.result import Array, Number, Result
@@ -31,7 +30,6 @@ from dimscope.methods.measure.outlier_dimensions import OutlierDimensions
 from dimscope.methods.measure.persistence import Persistence, compare
 from dimscope.models.folders import folder
 from dimscope.models.size import size
-from dimscope.report.joined import joined
 from dimscope.report.outlier_dimensions import models_and_tasks, page
 from dimscope.report.page import Page
 from dimscope.running import run
@@ -89,6 +87,7 @@ class OutlierDimensionsStudy(Study):
 
     sources = ("Rudman, Chen & Eickhoff 2023, Outlier Dimensions Encode Task-Specific Knowledge (EMNLP, 2310.17715)",)
     said: ClassVar = ("one_dimension_fine-tuned",)
+    rests_on: ClassVar = ("outliers",)
 
     seeds: tuple[NonNegativeInt, ...] = Field((1, 2, 3, 4), min_length=1)
     """Every model is fine-tuned once per seed."""
@@ -128,24 +127,10 @@ class OutlierDimensionsStudy(Study):
         """Give the page of what was pooled."""
         return page(pooled)
 
-    @classmethod
-    def join(cls, studies: Mapping[Path, Self], out: Path) -> None:
-        """Write summary, tables and page of several studies, found in those folders, as those of one.
-
-        Raises:
-            UserError: a study has not been finished, two have a model and task in common, or tell outliers by
-                different rules.
-        """
-        first, *others = studies.values()
-        if any(other.outliers != first.outliers for other in others):
-            raise UserError(
-                "wanted studies that tell outlier dimensions by one rule, got different settings of --outliers: "
-                "sets of different rules cannot be compared; report them apart"
-            )
-        whole = joined({str(folder): study.kept(folder) for folder, study in studies.items()})
-        across, rates = _persistence(whole.arrays, models_and_tasks(whole), first.seeds[0])
-        pooled = replace(whole, numbers=[*whole.numbers, *across], arrays={**whole.arrays, **rates})
-        cls.write(out, pooled, page(pooled))
+    def over_all(self, whole: Result) -> Result:
+        """Add how far the outlier sets of all tasks and seeds agree, for every model."""
+        across, rates = _persistence(whole.arrays, models_and_tasks(whole), self.seeds[0])
+        return replace(whole, numbers=[*whole.numbers, *across], arrays={**whole.arrays, **rates})
 
     def _cost(self, cell: Cell) -> Cost:
         """What training, states and logits, and ablation after every layer will take, roughly."""
@@ -182,18 +167,18 @@ class OutlierDimensionsStudy(Study):
         bench.release()
 
     def _pooled(self, cells: Sequence[Cell]) -> Result:
-        """Every number of every run, their averages over seeds, and what only several benches together can tell."""
+        """Every number of every run, their averages over seeds, and what only all of them together can tell."""
         numbers = [number for cell in cells for result in cell.results for number in result.numbers]
         arrays = {name: array for cell in cells for name, array in self._arrays(cell).items()}
-        across, rates = _persistence(arrays, [cell.place for cell in cells], self.seeds[0])
         notes = [note for cell in cells for note in cell.notes()]
-        return Result(
+        whole = Result(
             # What is told by rank is of another part under every seed.
-            numbers=[*numbers, *over_seeds(each for each in numbers if "rank" not in each.where), *across],
-            arrays={**arrays, **rates},
+            numbers=[*numbers, *over_seeds(each for each in numbers if "rank" not in each.where)],
+            arrays=arrays,
             notes=list(dict.fromkeys(notes)),
             bench={"benches": [dict(bench.spec) for cell in cells for bench in cell.benches]},
         )
+        return self.over_all(whole)
 
     def _arrays(self, cell: Cell) -> dict[str, Array]:
         """What the page draws of one model on one task: by weights, and by seed or averaged over seeds."""

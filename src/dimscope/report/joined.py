@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dimscope.core.errors import UserError
-from dimscope.core.result import Result
+from dimscope.core.result import Number, Result
 from dimscope.report.page import as_text
 
 ASKED = ("models", "tasks", "seeds")
@@ -17,11 +16,12 @@ ASKED = ("models", "tasks", "seeds")
 def joined(results: Mapping[str, Result]) -> Result:
     """Join the pooled results of studies, each under the name of its study.
 
-    Settings that differ are told in a note instead. Numbers over all tasks are left out: with more tasks they are
-    others, and whoever pooled them pools them again.
+    Settings that differ are told in a note instead. What two studies both found (of a small model, say, that each
+    trained alike) stands once. Numbers over all tasks are left out: with more tasks they are others, and whoever pooled
+    them pools them again.
 
     Raises:
-        UserError: a model and task is in two studies.
+        UserError: two studies tell different numbers of one model and task.
 
     >>> asked = {"seeds": [1]}
     >>> a, b = (Result(numbers=[], settings={**asked, "limit": limit}) for limit in (9, 8))
@@ -29,35 +29,39 @@ def joined(results: Mapping[str, Result]) -> Result:
     >>> both.settings, both.notes
     ({'seeds': [1]}, ['The studies differ in limit: 9 in a, 8 in b.'])
     """
-    _require_distinct(results)
+    _require_agreeing(results)
     every = list(results.values())
     settings = {name: {k: v for k, v in result.settings.items() if k not in ASKED} for name, result in results.items()}
     notes = [*(note for result in every for note in result.notes), *_differences(settings)]
     return Result(
-        numbers=[number for result in every for number in result.numbers if number.where.get("task") != "all"],
+        numbers=_once(number for result in every for number in result.numbers if number.where.get("task") != "all"),
         arrays={name: array for result in every for name, array in result.arrays.items()},
         notes=list(dict.fromkeys(notes)),
         method=every[0].method,
         sources=list(dict.fromkeys(source for result in every for source in result.sources)),
         settings={**_union(every), **_shared(list(settings.values()))},
-        bench={"benches": [bench for result in every for bench in result.bench.get("benches", [])]},
+        bench={"benches": _once(bench for result in every for bench in result.bench.get("benches", []))},
         provenance={name: result.provenance for name, result in results.items()},
     )
 
 
-def _require_distinct(results: Mapping[str, Result]) -> None:
-    places = [
-        place
-        for result in results.values()
-        for place in {(each.where.get("model"), each.where.get("task")) for each in result.numbers}
-        if place[1] != "all"
-    ]
-    for (model, task), count in Counter(places).items():
-        if count > 1:
+def _require_agreeing(results: Mapping[str, Result]) -> None:
+    told: dict[tuple[Any, Any], dict[str, list[Number]]] = {}
+    for name, result in results.items():
+        for number in result.numbers:
+            place = number.where.get("model"), number.where.get("task")
+            told.setdefault(place, {}).setdefault(name, []).append(number)
+    for (model, task), by_study in told.items():
+        if task != "all" and len(set(map(repr, by_study.values()))) > 1:
             raise UserError(
-                f"wanted every model and task once, and {model} on {task} is in {count} of {', '.join(results)}: "
-                "report those studies apart"
+                f"{' and '.join(by_study)} tell different numbers of {model} on {task}, and a page has room for one of "
+                "each: report those studies apart"
             )
+
+
+def _once(things: Iterable[Any]) -> list[Any]:
+    """Give what is written alike once; not what is equal, for NaN is not."""
+    return list({repr(each): each for each in things}.values())
 
 
 def _union(results: Sequence[Result]) -> dict[str, list[Any]]:
