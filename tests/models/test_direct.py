@@ -114,6 +114,21 @@ def test_states_by_it_are_those_by_hooks(network):
             np.testing.assert_allclose(direct[site], hooks[site], atol=1e-5)
 
 
+def test_hooks_that_transformers_leaves_behind_are_no_hindrance(network):
+    """It records hidden states by hooks that stay when they were asked for once."""
+    batch = batch_of(network)
+    with torch.inference_mode():
+        expected = network.model.base_model(**batch, output_hidden_states=True, output_attentions=True).hidden_states
+        assert any(part._forward_hooks for part in network.model.modules())
+        assert has_direct_pass(network)
+        found = [*DirectPass(network, torch.float32).hidden(batch, network.num_layers)]
+    mask = batch["attention_mask"].bool()
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours[mask], theirs[mask], rtol=0, atol=1e-5)
+    with hooked(network.model, {"embed": lambda values, mask: None}):
+        assert not has_direct_pass(network)
+
+
 def test_an_edited_network_takes_the_way_through_its_modules(network):
     batch = batch_of(network)
     with torch.inference_mode(), edit(network, [Edit("layers.0.out", Zero())]):

@@ -49,10 +49,17 @@ def has_direct_pass(network: Network) -> bool:
     model = network.model
     if type(model) not in _FAMILIES or model.config.is_decoder or model.dtype != torch.float32:
         return False
-    return not any(
-        part._forward_hooks or part._forward_pre_hooks or not type(part).__module__.startswith(_PLAIN)
-        for part in model.modules()
-    )
+    return not any(_is_hooked(part) or not type(part).__module__.startswith(_PLAIN) for part in model.modules())
+
+
+def _is_hooked(part: nn.Module) -> bool:
+    """Tell whether there is a hook to be missed.
+
+    transformers leaves its own on a model that was once asked for hidden states or patterns: they record, when a pass
+    is asked for them again, and change nothing.
+    """
+    hooks = (*part._forward_hooks.values(), *part._forward_pre_hooks.values())
+    return not all(str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in hooks)
 
 
 def classifying(network: Network) -> Callable[[Mapping[str, Tensor]], Float[Tensor, "batch classes"]]:
