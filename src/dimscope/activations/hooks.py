@@ -68,7 +68,8 @@ class _Pass:
         self._calls: Counter[tuple[str, nn.Module]] = Counter()
         self.mask = torch.ones(0, 0)
 
-    def begin(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    def begin(self, module: nn.Module, args: tuple, kwargs: Mapping[str, Any] = {}) -> None:
+        # In another thread's pass torch may call this while it is being removed, and then without keywords.
         if get_ident() != self._thread:
             return
         inputs = signature(module.forward).bind_partial(*args, **kwargs).arguments
