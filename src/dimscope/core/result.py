@@ -45,6 +45,12 @@ class Number:
         """The upper end of the interval; the value itself where there is none."""
         return self.interval[1] if self.interval else self.value
 
+    @property
+    def ends(self) -> dict[str, float]:
+        """The ends of the interval as columns of a table or chart; NaN where there is none."""
+        low, high = self.interval or (np.nan, np.nan)
+        return {"low": low, "high": high}
+
 
 @dataclass(frozen=True)
 class Array:
@@ -134,8 +140,7 @@ def table(numbers: Sequence[Number]) -> pd.DataFrame:
             **number.where,
             "name": number.name,
             "value": number.value,
-            "low": number.interval[0] if number.interval else np.nan,
-            "high": number.interval[1] if number.interval else np.nan,
+            **number.ends,
             "unit": number.unit,
             "better": number.better,
         }

@@ -248,9 +248,7 @@ def _dots(found: Result, model: str, choice: str, words: str) -> list[dict[str, 
     for among, group in (("outputs", "vocabulary"), ("options", "options")):
         for what, label in labels.items():
             number = found.number("accuracy", forced=what, among=among)
-            low, high = number.interval or (math.nan, math.nan)
-            place = {"label": label, "group": f"{model}, {group}"}
-            dots.append({**place, "value": number.value, "low": low, "high": high})
+            dots.append({"label": label, "group": f"{model}, {group}", "value": number.value, **number.ends})
     return dots
 
 

@@ -64,15 +64,14 @@ class _Own:
 
 def _does_the_task(own: _Own) -> Verdict:
     principal, full, majority = map(own.accuracy, ("principal dimension", "full model", "majority class"))
-    low, high = full.interval or (full.value, full.value)
     if _is_missing(principal.value, full.value, majority.value):
         told, why = UNTOLD, "a number is missing, so the claim cannot be told"
-    elif low <= majority.value:
+    elif full.low <= majority.value:
         told, why = UNTOLD, "the full model is not surely better than the majority class, so there is nothing to match"
-    elif principal.value < low:
+    elif principal.value < full.low:
         told, why = FAILS, "ρ is below the full model's interval, so the claim does not hold here"
     else:
-        where = "above" if principal.value > high else "within"
+        where = "above" if principal.value > full.high else "within"
         told, why = HOLDS, f"ρ is {where} the full model's interval, so the claim holds here"
     clause = (
         f"One dimension, ρ{_standing(own)}, classifies {cell_of(principal)} of the held-out sentences rightly, the "
@@ -93,9 +92,8 @@ def _standing(own: _Own) -> str:
 def _beats_its_controls(own: _Own) -> Verdict:
     principal, linear = own.accuracy("principal dimension"), own.accuracy("best linear direction")
     controls = {name: own.accuracy(name) for name in CONTROLS}
-    low = principal.interval[0] if principal.interval else principal.value
     matching = {name: control for name, control in controls.items() if control.value >= principal.value}
-    reaching = {name: control for name, control in controls.items() if control.high >= low}
+    reaching = {name: control for name, control in controls.items() if control.high >= principal.low}
     if _is_missing(principal.value, *(control.value for control in controls.values())):
         told, why = UNTOLD, "Whether ρ does more than its controls cannot be told, since a number is missing"
     elif matching:

@@ -74,8 +74,8 @@ def _curve(result: Result) -> pd.DataFrame:
         {
             "d": int(number.where["num_trained"]),
             "value": number.value,
-            "low": number.interval[0] if number.interval else number.value,
-            "high": number.interval[1] if number.interval else number.value,
+            "low": number.low,
+            "high": number.high,
             "rate": result.value("learning_rate", num_trained=number.where["num_trained"]),
         }
         for number in points

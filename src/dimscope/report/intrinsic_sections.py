@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
-from dimscope.core.result import Number, Result, table
+from dimscope.core.result import Result, table
 from dimscope.report import figures
 from dimscope.report.intrinsic_claims import WAYS, bracket, in_words, is_search, steps, ways
 from dimscope.report.intrinsic_dimension import bracket_table, curve_table, curves
@@ -217,21 +217,18 @@ def other_ways(result: Result, cells: Sequence[Cell]) -> Section:
             "trained": WAYS[way],
             "numbers": int(own.where["num_trained"]),
             "accuracy": own.value,
-            "low": _ends_of(own)[0],
-            "high": _ends_of(own)[1],
+            **own.ends,
             "random subspace": subspace.value,
-            "random subspace, low": _ends_of(subspace)[0],
-            "random subspace, high": _ends_of(subspace)[1],
+            **{f"random subspace, {end}": value for end, value in subspace.ends.items()},
             "full model": levels[model, task].value("accuracy", training="full"),
             "majority class": levels[model, task].value("majority_accuracy"),
         }
         for model, task, way, (own, subspace) in pairs
     ]
     shown = [
-        {"label": label, "value": each.value, "low": low, "high": high, "group": f"{model}, {task}: {WAYS[way]}"}
+        {"label": label, "value": each.value, **each.ends, "group": f"{model}, {task}: {WAYS[way]}"}
         for model, task, way, (own, subspace) in pairs
         for label, each in (("random subspace", subspace), ("chosen parameters", own))
-        for low, high in [_ends_of(each)]
     ]
     chart = figures.comparison(pd.DataFrame(shown), title="As many numbers, at random and chosen")
     exact = pd.DataFrame(rows)
@@ -253,10 +250,6 @@ def other_ways(result: Result, cells: Sequence[Cell]) -> Section:
         reading,
         [Figure("ways", chart, caption)],
     )
-
-
-def _ends_of(number: Number) -> tuple[float, float]:
-    return number.interval or (math.nan, math.nan)
 
 
 def _nothing(cells: Sequence[Cell]) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from dimscope.core.result import Number, Result, table
@@ -17,13 +16,13 @@ from dimscope.report.tables import wide
 
 def ablation(result: Result, cells: Sequence[Cell]) -> Section:
     """What the classifier loses without them."""
-    numbers = [each for each in averages(result, "accuracy") if "ablated" in each.where]
+    numbers = _accuracies(result)
     rows = ["model", "task", "place", "ablated"]
     cells_of_table = wide(_under_each_fill(numbers), rows, columns="fill")
     described = Table("ablation", cells_of_table, "Accuracy, averages over seeds.", exact=table(numbers))
     charts = []
     for model, task in cells:
-        own = [each for each in numbers if (each.where["model"], each.where["task"]) == (model, task)]
+        own = _accuracies(result, model=model, task=task)
         intact = {each.where["place"]: each.value for each in own if each.where["ablated"] == "nothing"}
         shown = pd.DataFrame(
             {
@@ -31,8 +30,7 @@ def ablation(result: Result, cells: Sequence[Cell]) -> Section:
                 "fill": str(each.where["fill"]),
                 "place": str(each.where["place"]),
                 "value": each.value,
-                "low": each.interval[0] if each.interval else np.nan,
-                "high": each.interval[1] if each.interval else np.nan,
+                **each.ends,
                 "reference": intact[each.where["place"]],
             }
             for each in own
@@ -53,6 +51,10 @@ def ablation(result: Result, cells: Sequence[Cell]) -> Section:
         "the line a dot lies, and whether as many random dimensions lie there too."
     )
     return Section("Ablations", text, [described], reading, charts)
+
+
+def _accuracies(result: Result, **where: str) -> list[Number]:
+    return [each for each in averages(result, "accuracy", **where) if "ablated" in each.where]
 
 
 def _under_each_fill(numbers: Sequence[Number]) -> list[Number]:

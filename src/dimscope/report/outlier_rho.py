@@ -25,9 +25,7 @@ def editing(result: Result, cells: Sequence[Cell]) -> Section:
     )
     charts = []
     for model, task in cells:
-        rows = pd.DataFrame(
-            [_point(each) for each in told if (each.where["model"], each.where["task"]) == (model, task)]
-        )
+        rows = pd.DataFrame(map(_point, averages(result, "turned_fraction", model=model, task=task)))
         chart = dose_response(
             rows,
             dose_title="dose in standard deviations",
@@ -51,9 +49,8 @@ def editing(result: Result, cells: Sequence[Cell]) -> Section:
 
 
 def _point(number: Number) -> dict[str, str | float]:
-    low, high = number.interval or (np.nan, np.nan)
     group = {"principal": "ρ", "random": "random directions"}[str(number.where["direction"])]
-    return {"dose": float(number.where["dose"]), "value": number.value, "low": low, "high": high, "group": group}
+    return {"dose": float(number.where["dose"]), "value": number.value, **number.ends, "group": group}
 
 
 def writers(result: Result, cells: Sequence[Cell]) -> Section:

@@ -57,13 +57,8 @@ def one_dimension(result: Result, cells: Sequence[Cell]) -> Section:
     ]
     shown = _by_classifier(result, "fine-tuned")
     rows = pd.DataFrame(
-        {
-            "label": [number.where["classifier"] for number in shown],
-            "value": [number.value for number in shown],
-            "low": [number.interval[0] if number.interval else np.nan for number in shown],
-            "high": [number.interval[1] if number.interval else np.nan for number in shown],
-            "group": [_place(number) for number in shown],
-        }
+        {"label": number.where["classifier"], "value": number.value, **number.ends, "group": _place(number)}
+        for number in shown
     )
     caption = "Accuracy on held-out sentences after fine-tuning: the principal dimension beside every control."
     return Section(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -182,7 +181,7 @@ def _change_row(found: Result) -> dict[str, str]:
 
 def _bars(found: Result) -> pd.DataFrame:
     shares = named(found, "mean_log_probability_share")
-    rows = [{"label": each.where["part"], "value": each.value, **_ends(each)} for each in shares]
+    rows = [{"label": each.where["part"], "value": each.value, **each.ends} for each in shares]
     return pd.DataFrame(rows)
 
 
@@ -255,7 +254,7 @@ def _curves(
     """Give the rows of a chart over layers or doses, a group for each of these values of a part of the place."""
     ((key, values),) = groups.items() if groups else (("", ("",)),)
     rows = [
-        {axis: each.where[axis], "value": each.value, **_ends(each), "group": group or value}
+        {axis: each.where[axis], "value": each.value, **each.ends, "group": group or value}
         for value in values
         for each in named(found, name, **({key: value} if key else {}))
     ]
@@ -264,11 +263,6 @@ def _curves(
 
 def _layers(found: Result, name: str) -> list[int]:
     return sorted({int(each.where["layer"]) for each in named(found, name)})
-
-
-def _ends(number: Number) -> dict[str, float]:
-    low, high = number.interval or (math.nan, math.nan)
-    return {"low": low, "high": high}
 
 
 def _only(numbers: Sequence[Number]) -> str:
