@@ -1,13 +1,15 @@
-"""The Walsh–Hadamard transform as butterflies that stay in a processor's caches, compiled by numba.
+"""The Walsh–Hadamard transform as butterflies that stay in a processor's registers and caches, compiled by numba.
 
 A butterfly gives the sum and the difference of two numbers; log₂ n levels of them, of numbers that lie 1, 2, 4, …
-apart, are the transform (Fino & Algazi 1976, IEEE Trans. Comput. C-25(11):1142). We take two levels in one pass and
-keep the order of all sums, so the bits are those of one level at a time, on every processor, in however many threads.
+apart, are the transform (Fino & Algazi 1976, IEEE Trans. Comput. C-25(11):1142). We take several levels in one visit
+and keep the order of all sums, so the bits are those of one level at a time, on every processor, in however many
+threads.
 
-What differs is the way through memory. A tile goes through its levels in the innermost cache: each pass reads four
-neighbors and writes them a quarter of the tile apart, so that all passes are alike and the last one has everything
-back in its place (Pease 1968, J. ACM 15(2):252). Four neighboring pieces are joined as soon as they are done, while a
-cache holds them; only the last levels of a long vector walk over memory.
+What differs is the way through memory. Sixteen registers take all levels of a block of neighbors. Eight blocks are
+joined as soon as they are done, while a cache holds them, and so are eight of what that gives, up to a piece that the
+outermost cache holds. The pieces of a longer vector are joined sixteen at a time, in one more walk over memory.
+
+Which numbers meet in a register is told to LLVM in its own words: in loops over so many rows it finds no vectors.
 
 The first transform on a machine compiles for some seconds; other processes find it on disk: beside this file, in the
 user's cache, or where NUMBA_CACHE_DIR says.
@@ -15,22 +17,29 @@ user's cache, or where NUMBA_CACHE_DIR says.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from itertools import pairwise
+from queue import Empty, SimpleQueue
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-TILE = 2**12
-"""Numbers of a tile: it and a spare one stay in the innermost cache."""
+REGISTER = 64
+"""Bytes of a register; processors with smaller ones take several for it."""
+PIECE = 2**20
+"""Numbers that stay in caches from their first level to their last."""
 LONG = 2**22
-"""Numbers that are worth a thread, which takes long to start; threads share a vector of more."""
-PARTS = 16
-"""Parts of a shared vector: two passes join them."""
-COLUMNS = 2**12
-"""Numbers of each part that both joining passes take in turn."""
+"""Numbers that are worth a thread, which takes long to start; threads share the pieces of more."""
+SHARES = 8
+"""Shares of the work for each thread: who is kept from a core takes fewer."""
 
 Kernel = Callable[..., None]
 
@@ -43,103 +52,168 @@ def compiled(kernel: Kernel) -> Kernel:
         return njit(nogil=True)(kernel)
 
 
-def transform(x: Float[np.ndarray, "vectors n"], num_threads: int) -> Float[np.ndarray, "vectors n"]:
-    """Give H x for each vector of float32 or float64 numbers that lie one after the other; n is a power of two.
+def transform(
+    x: Float[np.ndarray, "vectors n"], out: Float[np.ndarray, "vectors n"], num_threads: int
+) -> Float[np.ndarray, "vectors n"]:
+    """Write H x into out, which may be x, for each vector of float32 or float64 numbers; n is a power of two.
 
-    >>> transform(np.array([[1.0, 0.0, 0.0, 2.0]]), num_threads=1)
+    >>> transform(np.array([[1.0, 0.0, 0.0, 2.0]]), np.empty((1, 4)), num_threads=1)
     array([[ 3., -1., -1.,  3.]])
     """
-    n = x.shape[1]
-    if n == 1:
-        return x.copy()
-    out = np.empty_like(x)
-    num_threads = min(num_threads, x.size // LONG)
-    if num_threads < 2:
-        _transform(x, out)
-        return out
-    length = n if n <= LONG else n // PARTS
-    shares = (np.array_split(each.reshape(-1, length), num_threads) for each in (x, out))
-    with ThreadPoolExecutor(num_threads) as threads:  # ends with them, so that the process may fork afterwards
-        list(threads.map(_transform, *shares))
-        if length < n:
-            bounds = [length // COLUMNS * thread // num_threads for thread in range(num_threads + 1)]
-            list(threads.map(partial(_join_parts, out), bounds[:-1], bounds[1:]))
+    num_threads = max(min(num_threads, x.size // LONG), 1)
+    num_shares = SHARES * num_threads if num_threads > 1 else 1
+    length = min(x.shape[1], PIECE)
+    pieces = (np.array_split(each.reshape(-1, length), num_shares) for each in (x, out))
+    _share(_transform_pieces, zip(*pieces, strict=True), num_threads)
+    if length < x.shape[1]:
+        bounds = (length // REGISTER * share // num_shares * REGISTER for share in range(num_shares + 1))
+        _share(partial(_join_pieces, out, length), pairwise(bounds), num_threads)
     return out
 
 
-@compiled
-def _transform(sources: Float[np.ndarray, "vectors n"], targets: Float[np.ndarray, "vectors n"]) -> None:
-    n = sources.shape[1]
-    tile = min(n, TILE)
-    spare = np.empty(tile, sources.dtype)
-    for vector in range(len(sources)):
-        out = targets[vector]
-        for end in range(tile, n + 1, tile):
-            _transform_tile(sources[vector, end - tile : end], out[end - tile : end], spare)
-            size = tile
-            while end % (4 * size) == 0:
-                _join_four(out, end - 4 * size, size, size)
-                size *= 4
-        if 2 * size == n:
-            _join_two(out[:size], out[size:])
+def _share(kernel: Kernel, shares: Iterable[Sequence[Any]], num_threads: int) -> None:
+    """Take one share after the other in this thread and in others, which end here, so that the process may fork.
+
+    Torch's threads wait busily for some milliseconds after their last work, and one of ours may have to wait for them.
+    """
+    left: SimpleQueue[Sequence[Any]] = SimpleQueue()
+    for share in shares:
+        left.put(share)
+
+    def work() -> None:
+        with suppress(Empty):
+            while True:
+                kernel(*left.get_nowait())
+
+    with ThreadPoolExecutor(max(num_threads - 1, 1)) as others:
+        at_work = [others.submit(work) for _ in range(num_threads - 1)]
+        work()
+        for other in at_work:
+            other.result()
+
+
+def _levels(num_rows: int, *, within: bool = False) -> Kernel:
+    """Build what takes the levels between the rows of a matrix, after those within each register where told.
+
+    It is called with an array, where in it the first row begins and how far apart the rows are, the same of the array
+    that takes what comes out, and the number of columns, which fill whole registers.
+    """
+
+    @intrinsic
+    def take(_: Any, x: Any, start: Any, apart: Any, out: Any, start_there: Any, apart_there: Any, columns: Any) -> Any:
+        whole = types.intp
+
+        def build(context: Any, builder: ir.IRBuilder, _: Any, given: Sequence[ir.Value]) -> Any:
+            read, written = (
+                context.make_array(kind)(context, builder, given[i]).data for kind, i in ((x, 0), (out, 3))
+            )
+            register = ir.VectorType(read.type.pointee, REGISTER * 8 // x.dtype.bitwidth)
+            index = given[6].type
+            visits = cgutils.for_range_slice(builder, index(0), given[6], index(register.count), index)
+            with visits as (column, _):
+                places = _places(builder, read, builder.add(given[1], column), given[2], num_rows, register)
+                rows = [builder.load(place, align=1) for place in places]
+                rows = _between(builder, [_within(builder, row) for row in rows] if within else rows)
+                places = _places(builder, written, builder.add(given[4], column), given[5], num_rows, register)
+                for row, place in zip(rows, places, strict=True):
+                    builder.store(row, place, align=1)
+            return context.get_dummy_value()
+
+        return types.void(x, whole, whole, out, whole, whole, whole), build
+
+    return take
+
+
+def _places(
+    builder: ir.IRBuilder, data: ir.Value, start: ir.Value, apart: ir.Value, num_rows: int, register: ir.Type
+) -> Iterator[ir.Value]:
+    for row in range(num_rows):
+        number = builder.gep(data, [builder.add(start, builder.mul(apart, apart.type(row)))])
+        yield builder.bitcast(number, register.as_pointer())
+
+
+def _between(builder: ir.IRBuilder, rows: Sequence[ir.Value]) -> list[ir.Value]:
+    """Take the levels of rows 1, 2, 4, … apart."""
+    rows, apart = list(rows), 1
+    while apart < len(rows):
+        for i in range(len(rows)):
+            if not i & apart:
+                a, b = rows[i], rows[i + apart]
+                rows[i], rows[i + apart] = builder.fadd(a, b), builder.fsub(a, b)
+        apart *= 2
+    return rows
+
+
+def _within(builder: ir.IRBuilder, row: ir.Value) -> ir.Value:
+    """Take the levels of numbers 1, 2, 4, … apart in a register: each is added to its partner, or taken from it."""
+    width, apart = row.type.count, 1
+    while apart < width:
+        partners = ir.VectorType(ir.IntType(32), width)([i ^ apart for i in range(width)])
+        signs = row.type([-1.0 if i & apart else 1.0 for i in range(width)])
+        row = builder.fadd(builder.shuffle_vector(row, row, partners), builder.fmul(row, signs))
+        apart *= 2
+    return row
+
+
+_block = _levels(16, within=True)
+_two, _four, _eight, _sixteen = map(_levels, (2, 4, 8, 16))
 
 
 @compiled
-def _join_parts(vectors: Float[np.ndarray, "vectors n"], first: int, last: int) -> None:
-    """Take the last four levels of a range of columns, a matrix of parts × columns at a time."""
-    size = vectors.shape[1] // PARTS
-    for vector in range(len(vectors)):
-        for start in range(first * COLUMNS, last * COLUMNS, COLUMNS):
-            for part in range(0, PARTS, 4):
-                _join_four(vectors[vector], start + part * size, size, COLUMNS)
-            for part in range(4):
-                _join_four(vectors[vector], start + part * size, 4 * size, COLUMNS)
-
-
-@compiled
-def _transform_tile(x: Float[np.ndarray, " n"], out: Float[np.ndarray, " n"], spare: Float[np.ndarray, " n"]) -> None:
-    """Go to and fro between the target and a spare tile, so that the last pass ends in the target."""
-    num_passes = 0
-    while 4**num_passes < x.size:
-        num_passes += 1
-    into, other = (out, spare) if num_passes % 2 else (spare, out)
-    for step in range(num_passes):
-        if step == 0 and 4**num_passes > x.size:
-            _spread_two(x, into)
+def _transform_pieces(pieces: Float[np.ndarray, "pieces n"], out: Float[np.ndarray, "pieces n"]) -> None:
+    width = REGISTER // pieces.itemsize
+    for i in range(len(pieces)):
+        if pieces.shape[1] < 16 * width:
+            _transform_few(pieces[i], out[i])
         else:
-            _spread_four(x, into)
-        x, into, other = into, other, into
+            _transform_piece(pieces[i], out[i], width)
 
 
 @compiled
-def _spread_two(x: Float[np.ndarray, " n"], into: Float[np.ndarray, " n"]) -> None:
-    half = x.size // 2
-    for i in range(half):
-        a, b = x[2 * i], x[2 * i + 1]
-        into[i], into[half + i] = a + b, a - b
+def _transform_few(x: Float[np.ndarray, " n"], out: Float[np.ndarray, " n"]) -> None:
+    """Go level by level, for numbers that do not fill the registers."""
+    out[:] = x
+    apart = 1
+    while apart < x.size:
+        for start in range(0, x.size, 2 * apart):
+            for i in range(start, start + apart):
+                out[i], out[i + apart] = out[i] + out[i + apart], out[i] - out[i + apart]
+        apart *= 2
 
 
 @compiled
-def _spread_four(x: Float[np.ndarray, " n"], into: Float[np.ndarray, " n"]) -> None:
-    quarter = x.size // 4
-    for i in range(quarter):
-        a, b, c, d = x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]
-        p, q, r, s = a + b, a - b, c + d, c - d
-        into[i], into[quarter + i], into[2 * quarter + i], into[3 * quarter + i] = p + r, q + s, p - r, q - s
+def _transform_piece(x: Float[np.ndarray, " n"], out: Float[np.ndarray, " n"], width: int) -> None:
+    size = block = 16 * width
+    for end in range(block, x.size + 1, block):
+        _block(x, end - block, width, out, end - block, width, width)
+        size = block
+        while end % (8 * size) == 0:
+            _join(8, out, end - 8 * size, size, size)
+            size *= 8
+    _join(x.size // size, out, 0, size, size)
 
 
 @compiled
-def _join_two(a: Float[np.ndarray, " half"], b: Float[np.ndarray, " half"]) -> None:
-    for i in range(a.size):
-        a[i], b[i] = a[i] + b[i], a[i] - b[i]
+def _join_pieces(vectors: Float[np.ndarray, "vectors n"], length: int, first: int, last: int) -> None:
+    """Take the levels between pieces of this length, for a range of their columns."""
+    for i in range(len(vectors)):
+        x, size = vectors[i], length
+        while size < x.size:
+            num_rows = min(x.size // size, 16)
+            for start in range(0, x.size, num_rows * size):
+                for piece in range(start, start + size, length):
+                    _join(num_rows, x, piece + first, size, last - first)
+            size *= num_rows
 
 
 @compiled
-def _join_four(x: Float[np.ndarray, " n"], start: int, stride: int, size: int) -> None:
-    """Take two levels of four pieces that begin `stride` apart; as slices, for only so they are taken as vectors."""
-    second, third, fourth = start + stride, start + 2 * stride, start + 3 * stride
-    a, b = x[start : start + size], x[second : second + size]
-    c, d = x[third : third + size], x[fourth : fourth + size]
-    for i in range(size):
-        p, q, r, s = a[i] + b[i], a[i] - b[i], c[i] + d[i], c[i] - d[i]
-        a[i], b[i], c[i], d[i] = p + r, q + s, p - r, q - s
+def _join(num_rows: int, x: Float[np.ndarray, " n"], start: int, apart: int, num_columns: int) -> None:
+    """Take the levels between rows, in place; a single row has none."""
+    if num_rows == 16:
+        _sixteen(x, start, apart, x, start, apart, num_columns)
+    elif num_rows == 8:
+        _eight(x, start, apart, x, start, apart, num_columns)
+    elif num_rows == 4:
+        _four(x, start, apart, x, start, apart, num_columns)
+    elif num_rows == 2:
+        _two(x, start, apart, x, start, apart, num_columns)
