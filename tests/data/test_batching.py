@@ -10,7 +10,16 @@ from transformers import PreTrainedTokenizerFast
 
 from dimscope.core.errors import UserError
 from dimscope.data import batching
-from dimscope.data.batching import Encoded, encode, pad, shuffled_length_batches, token_batches
+from dimscope.data.batching import (
+    TOKENS_PER_BATCH,
+    Encoded,
+    Rows,
+    encode,
+    pad,
+    padded_batches,
+    shuffled_length_batches,
+    token_batches,
+)
 from dimscope.data.task import Split
 
 WORDS = {name: number for number, name in enumerate(["[PAD]", "[CLS]", "[SEP]", *"abcdefgh"])}
@@ -112,6 +121,17 @@ def test_batches_of_tokens_hold_everything_once_and_no_more_than_allowed(
         assert len(batch) <= max_sentences
         if following is not None:
             assert len(batch) == max_sentences or (len(batch) + 1) * lengths[batch].max() > max_tokens
+
+
+def test_full_batches_all_have_as_many_tokens():
+    lengths = np.random.default_rng(0).integers(5, 100, 20_000)
+    encoded = Encoded(Rows([np.ones(length, np.int32) for length in lengths]), None, 0, 0)
+    batches = list(padded_batches(encoded, pad_id=0, most=100))
+    tokens = [batch["input_ids"].numel() for _, batch in batches]
+    assert sorted(np.concatenate([indices for indices, _ in batches])) == list(range(len(lengths)))
+    assert len(set(tokens[1:-1]) - {100 * (TOKENS_PER_BATCH // 100)}) == 1
+    assert max(tokens) == TOKENS_PER_BATCH
+    assert sum(tokens) < 1.1 * lengths.sum()
 
 
 @given(LENGTHS, st.integers(1, 9), st.integers(1, 5), st.integers(0, 99))

@@ -10,6 +10,7 @@ from torch import nn
 from dimscope.activations.capture import states
 from dimscope.activations.edits import Edit, Zero, edit
 from dimscope.activations.hooks import hooked
+from dimscope.models import packed as packed_maps
 from dimscope.models.classify import classify
 from dimscope.models.direct import DirectPass, classifying, has_direct_pass
 from dimscope.models.load import Network, load
@@ -29,9 +30,10 @@ def network(request) -> Network:
     return load(f"tiny/{request.param}", num_labels=3, seed=4)
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("packed", "few_rows"), [(False, 0), (True, 0), (True, 20), (True, 1024)])
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_logits_are_those_of_the_modules(network, side, packed):
+def test_logits_are_those_of_the_modules(network, side, packed, few_rows, monkeypatch):
+    monkeypatch.setattr(packed_maps, "FEW_ROWS", few_rows)
     batch = batch_of(network, side)
     with torch.inference_mode():
         torch.testing.assert_close(
@@ -187,8 +189,10 @@ def test_a_parametrized_map_is_not_taken():
     assert not has_direct_pass(network)
 
 
+@pytest.mark.parametrize("few_rows", [10, 11])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_packed_maps_are_the_plain_ones(dtype):
+def test_packed_maps_are_the_plain_ones(dtype, few_rows, monkeypatch):
+    monkeypatch.setattr(packed_maps, "FEW_ROWS", few_rows)
     torch.manual_seed(0)
     first, second, values = nn.Linear(64, 48), nn.Linear(64, 32), torch.randn(10, 64).to(dtype)
     found = PackedMaps(dtype)(values, first, second)
@@ -198,6 +202,7 @@ def test_packed_maps_are_the_plain_ones(dtype):
 
 
 def test_packed_maps_without_onednn_take_the_plain_product(monkeypatch):
+    monkeypatch.setattr(packed_maps, "FEW_ROWS", 0)
     first, values = nn.Linear(8, 4), torch.ones(2, 8)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     torch.testing.assert_close(PackedMaps(torch.float32)(values, first), first(values).detach())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,8 +18,8 @@ from dimscope.core.progress import work
 from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.data.task import Split
 
-TOKENS_PER_BATCH = 4096
-"""Of a batch that is only looked at, with its padding."""
+TOKENS_PER_BATCH = 2520
+"""Of a batch that is only looked at, with its padding. Many lengths divide it: padding to one of them costs little."""
 BATCHES_BETWEEN_TRIMS = 4
 """After so many batches, memory that lies free goes back to the system: so the peak does not grow with their number."""
 _SENTENCES_AT_ONCE = 2048
@@ -132,10 +131,12 @@ def padded_batches(
     `most` is the length above which no sentence is padded.
     """
     lengths = few_lengths(encoded.lengths[:max_sentences], most)
-    for number, indices in enumerate(token_batches(lengths, TOKENS_PER_BATCH)):
+    batches = token_batches(lengths, TOKENS_PER_BATCH, max_sentences=TOKENS_PER_BATCH)
+    for number, indices in enumerate(batches):
         if number % BATCHES_BETWEEN_TRIMS == 0:
             give_back_freed_memory()
         yield indices, pad(encoded, indices, pad_id, num_tokens=lengths[indices[0]])
+    give_back_freed_memory()
 
 
 def prompt_batches(
@@ -149,21 +150,16 @@ def prompt_batches(
         yield indices, chosen, {name: torch.from_numpy(values[:, shown]) for name, values in layers.items()}
 
 
-def few_lengths(
-    lengths: Int[np.ndarray, " sentences"], most: int, step: float = 1.1
-) -> Int64[np.ndarray, " sentences"]:
-    """Give the lengths to which sentences are padded, so that batches come in few shapes, each a tenth above the last.
+def few_lengths(lengths: Int[np.ndarray, " sentences"], most: int) -> Int64[np.ndarray, " sentences"]:
+    """Give the lengths to which sentences are padded: those that divide a batch, so that all have as many tokens.
 
     What is kept for a shape, by the allocator and by the processor's library, is kept for each: with as many shapes as
     lengths it comes to a gigabyte. No length is above `most`, or else the sentence's own.
 
     >>> few_lengths(np.array([3, 21, 22, 120, 600]), most=128).tolist()
-    [4, 21, 24, 127, 600]
+    [4, 21, 24, 120, 600]
     """
-    ladder = [4]
-    while ladder[-1] < most:
-        ladder.append(max(ladder[-1] + 1, math.ceil(ladder[-1] * step)))
-    steps = np.minimum(ladder, most)
+    steps = np.array([*(each for each in range(4, most) if TOKENS_PER_BATCH % each == 0), most])
     return np.maximum(lengths, steps[np.searchsorted(steps, np.minimum(lengths, most))]).astype(np.int64)
 
 

@@ -133,7 +133,8 @@ class DirectPass:
         residual = values if only is None else values[torch.arange(len(values)), only].unsqueeze(1)
         attended = self._mapped(self._attended(own.self, values, residual, bias), own.output.dense)
         middle = self._summed(own.output, attended, residual)
-        inner = wide.intermediate_act_fn(self._mapped(middle, wide.dense))
+        # As rows: what oneDNN keeps for a shape is then the same for all batches of as many tokens.
+        inner = wide.intermediate_act_fn(self._mapped(middle, wide.dense).flatten(0, 1)).view(*middle.shape[:2], -1)
         return self._summed(block.output, self._mapped(inner, block.output.dense), middle)
 
     def _attended(self, own: Any, values: Tensor, read: Tensor, bias: Tensor | None) -> Tensor:

@@ -39,7 +39,7 @@ class _JointLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, *parameters: Tensor) -> Tensor:
         weights, biases = _halves(parameters)
-        weight, bias = _joined(weights, values.dtype), _joined(biases, values.dtype)
+        weight, bias = joined(weights, values.dtype), joined(biases, values.dtype)
         ctx.save_for_backward(values, weight)
         ctx.outputs = [len(part) for part in weights]
         return linear(values, weight, bias)
@@ -60,7 +60,12 @@ def _halves(parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     return parts[: len(parts) // 2], parts[len(parts) // 2 :]
 
 
-def _joined(parts: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+def joined(parts: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+    """Give the rows of all parts in one tensor of this dtype; a single part that has it stays as it is.
+
+    >>> joined((torch.ones(1), torch.zeros(2)), torch.float64)
+    tensor([1., 0., 0.], dtype=torch.float64)
+    """
     if len(parts) == 1:
         return parts[0].to(dtype)
     joined = parts[0].new_empty((sum(map(len, parts)), *parts[0].shape[1:]), dtype=dtype)

@@ -15,6 +15,11 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
+from dimscope.models.operations import joined
+
+FEW_ROWS = 1024
+"""Fewer rows than this are multiplied by plain weights: oneDNN keeps what it compiles for every number of rows."""
+
 
 class PackedMaps:
     """Linear maps in `dtype`, each laid out at its first use; weights that change afterwards are not seen.
@@ -28,16 +33,18 @@ class PackedMaps:
 
     def __init__(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
-        self._packed: dict[tuple[nn.Linear, ...], tuple[Tensor, Tensor]] = {}
+        self._weights: dict[tuple[bool, tuple[nn.Linear, ...]], tuple[Tensor, Tensor]] = {}
 
     @torch.no_grad()
     def __call__(self, values: Float[Tensor, "tokens dims"], *maps: nn.Linear) -> Float[Tensor, "tokens all_outputs"]:
         """Apply one or several maps, all in one product."""
-        if maps not in self._packed:
-            weight = torch.cat([each.weight for each in maps]).to(self._dtype)
-            bias = torch.cat([each.bias for each in maps]).to(self._dtype)
-            self._packed[maps] = (_packed(weight) if values.device.type == "cpu" else weight), bias
-        weight, bias = self._packed[maps]
+        few = len(values) < FEW_ROWS
+        if (few, maps) not in self._weights:
+            weight = joined(tuple(each.weight for each in maps), self._dtype)
+            bias = joined(tuple(each.bias for each in maps), self._dtype)
+            plain = few or values.device.type != "cpu"
+            self._weights[few, maps] = (weight if plain else _packed(weight)), bias
+        weight, bias = self._weights[few, maps]
         if weight.is_mkldnn:
             return torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")
         return linear(values, weight, bias)

@@ -17,7 +17,8 @@ from safetensors.numpy import save
 from dimscope.core.errors import UserError
 from dimscope.store.files import new_folder, sha256, write_bytes, write_json
 
-SENTENCES_PER_SHARD = 8192
+SENTENCES_PER_SHARD = 2048
+"""A shard is laid out in memory once more when it is written."""
 _SAME_WHEN_AVERAGED = ("task", "split", "site", "pooling")
 
 
