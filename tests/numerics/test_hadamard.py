@@ -39,9 +39,11 @@ def test_the_bits_are_those_of_one_level_at_a_time(n, dtype):
     np.testing.assert_array_equal(level_by_level(x).numpy(), expected)
 
 
+@pytest.mark.parametrize("piece", [2**9, 2**12, 2**20])
 @pytest.mark.parametrize("shape", [(3, 2**17), (2**20,), (5, 2, 2**16), (2**14, 16), (1, 2**18)])
-def test_any_number_of_threads_gives_the_same_bits(shape, monkeypatch):
+def test_any_number_of_threads_and_pieces_gives_the_same_bits(shape, piece, monkeypatch):
     monkeypatch.setattr(butterflies, "LONG", 2**16)
+    monkeypatch.setattr(butterflies, "PIECE", piece)
     x, before = normal(*shape), torch.get_num_threads()
     expected = one_level_at_a_time(x.numpy())
     try:
