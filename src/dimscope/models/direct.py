@@ -69,6 +69,10 @@ def classifying(network: Network) -> Callable[[Mapping[str, Tensor]], Float[Tens
     return partial(classify, network)
 
 
+def _as_it_is(values: Tensor) -> Tensor:
+    return values
+
+
 class DirectPass:
     """The pass of one network with products in `dtype`.
 
@@ -133,8 +137,7 @@ class DirectPass:
         residual = values if only is None else values[torch.arange(len(values)), only].unsqueeze(1)
         attended = self._mapped(self._attended(own.self, values, residual, bias), own.output.dense)
         middle = self._summed(own.output, attended, residual)
-        # As rows: what oneDNN keeps for a shape is then the same for all batches of as many tokens.
-        inner = wide.intermediate_act_fn(self._mapped(middle, wide.dense).flatten(0, 1)).view(*middle.shape[:2], -1)
+        inner = self._mapped(middle, wide.dense, then=wide.intermediate_act_fn)
         return self._summed(block.output, self._mapped(inner, block.output.dense), middle)
 
     def _attended(self, own: Any, values: Tensor, read: Tensor, bias: Tensor | None) -> Tensor:
@@ -147,8 +150,11 @@ class DirectPass:
     def _heads(self, own: Any, values: Tensor, *maps: nn.Linear) -> Float[Tensor, "batch tokens maps heads dims"]:
         return self._mapped(values, *maps).unflatten(2, (len(maps), -1, own.attention_head_size))
 
-    def _mapped(self, values: Float[Tensor, "batch tokens dims"], *maps: nn.Linear) -> Tensor:
-        return self._maps(values.flatten(0, 1), *maps).view(*values.shape[:2], -1)
+    def _mapped(
+        self, values: Float[Tensor, "batch tokens dims"], *maps: nn.Linear, then: Callable[[Tensor], Tensor] = _as_it_is
+    ) -> Tensor:
+        # As rows, `then` too: what oneDNN keeps for a shape is the same for all batches of as many tokens.
+        return then(self._maps(values.flatten(0, 1), *maps)).view(*values.shape[:2], -1)
 
     def _summed(self, part: Any, written: Tensor, residual: Tensor) -> Tensor:
         return _normed(part.LayerNorm, drop(written, self._dropped(part.dropout)) + residual)
