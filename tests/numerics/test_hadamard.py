@@ -4,7 +4,7 @@ import torch
 from scipy.linalg import hadamard
 
 from dimscope.core.errors import UserError
-from dimscope.numerics import butterflies
+from dimscope.numerics import butterflies, threads
 from dimscope.numerics.hadamard import level_by_level, walsh_hadamard
 
 
@@ -52,6 +52,13 @@ def test_any_number_of_threads_and_pieces_gives_the_same_bits(shape, piece, monk
             np.testing.assert_array_equal(walsh_hadamard(x).numpy(), expected)
     finally:
         torch.set_num_threads(before)
+
+
+def test_one_thread_of_several_gives_the_same_bits(monkeypatch):
+    x = normal(2**19)
+    expected = walsh_hadamard(x)
+    monkeypatch.setattr(threads, "_openmp", lambda: None)
+    assert torch.equal(walsh_hadamard(x), expected)
 
 
 def test_a_long_vector_of_whole_numbers_comes_back_exactly():

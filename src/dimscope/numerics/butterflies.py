@@ -7,7 +7,8 @@ threads.
 
 What differs is the way through memory. Sixteen registers take all levels of a block of neighbors. Eight blocks are
 joined as soon as they are done, while a cache holds them, and so are eight of what that gives, up to a piece that the
-outermost cache holds. The pieces of a longer vector are joined sixteen at a time, in one more walk over memory.
+outermost cache holds. The pieces of a longer vector are joined sixteen at a time, a few columns after the other, in one
+more walk over memory. Threads share a walk, not knowing of one another: each takes the next share that is left.
 
 Which numbers meet in a register is told to LLVM in its own words: in loops over so many rows it finds no vectors.
 
@@ -17,39 +18,42 @@ user's cache, or where NUMBA_CACHE_DIR says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import partial
-from itertools import pairwise
-from queue import Empty, SimpleQueue
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from llvmlite import ir
-from numba import njit, types
+from numba import carray, cfunc, from_dtype, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from dimscope.numerics.threads import in_torch_threads
+
 REGISTER = 64
 """Bytes of a register; processors with smaller ones take several for it."""
-PIECE = 2**20
+PIECE = 2**18
 """Numbers that stay in caches from their first level to their last."""
-LONG = 2**22
-"""Numbers that are worth a thread, which takes long to start; threads share the pieces of more."""
+LONG = 2**17
+"""Numbers that are worth a thread."""
 SHARES = 8
-"""Shares of the work for each thread: who is kept from a core takes fewer."""
+"""Shares of a walk for each thread: who is kept from a core takes fewer."""
 
 Kernel = Callable[..., None]
 
+_TRANSFORM, _JOIN = range(2)
+_TOLD = ("next_share", "num_shares", "walk", "x", "out", "pieces", "length", "n")
+_WORK = np.dtype([(name, np.intp) for name in _TOLD])
+"""What the threads of a walk are told: where the numbers begin, and how they are divided."""
 
-def compiled(kernel: Kernel) -> Kernel:
-    """Compile at the first call, and keep it on disk unless numba finds no folder there that it may write to."""
+
+def compiled(kernel: Kernel, compile: Callable[..., Any] = njit, *signature: Any) -> Any:
+    """Compile, and keep it on disk unless numba finds no folder there that it may write to."""
     try:
-        return njit(nogil=True, cache=True)(kernel)
+        return compile(*signature, cache=True)(kernel)
     except RuntimeError:
-        return njit(nogil=True)(kernel)
+        return compile(*signature)(kernel)
 
 
 def transform(
@@ -57,39 +61,20 @@ def transform(
 ) -> Float[np.ndarray, "vectors n"]:
     """Write H x into out, which may be x, for each vector of float32 or float64 numbers; n is a power of two.
 
+    Both lie in memory without gaps. So many of torch's threads share the work, fewer where there is little of it.
+
     >>> transform(np.array([[1.0, 0.0, 0.0, 2.0]]), np.empty((1, 4)), num_threads=1)
     array([[ 3., -1., -1.,  3.]])
     """
     num_threads = max(min(num_threads, x.size // LONG), 1)
-    num_shares = SHARES * num_threads if num_threads > 1 else 1
     length = min(x.shape[1], PIECE)
-    pieces = (np.array_split(each.reshape(-1, length), num_shares) for each in (x, out))
-    _share(_transform_pieces, zip(*pieces, strict=True), num_threads)
-    if length < x.shape[1]:
-        bounds = (length // REGISTER * share // num_shares * REGISTER for share in range(num_shares + 1))
-        _share(partial(_join_pieces, out, length), pairwise(bounds), num_threads)
+    while 0 < x.size < length * num_threads:
+        length //= 2
+    walks = [_TRANSFORM, _JOIN] if length < x.shape[1] else [_TRANSFORM]
+    for walk in walks:
+        row = (0, SHARES * num_threads, walk, x.ctypes.data, out.ctypes.data, x.size // length, length, x.shape[1])
+        in_torch_threads(_take_shares(x.dtype), np.array([row], _WORK), num_threads)
     return out
-
-
-def _share(kernel: Kernel, shares: Iterable[Sequence[Any]], num_threads: int) -> None:
-    """Take one share after the other in this thread and in others, which end here, so that the process may fork.
-
-    Torch's threads wait busily for some milliseconds after their last work, and one of ours may have to wait for them.
-    """
-    left: SimpleQueue[Sequence[Any]] = SimpleQueue()
-    for share in shares:
-        left.put(share)
-
-    def work() -> None:
-        with suppress(Empty):
-            while True:
-                kernel(*left.get_nowait())
-
-    with ThreadPoolExecutor(max(num_threads - 1, 1)) as others:
-        at_work = [others.submit(work) for _ in range(num_threads - 1)]
-        work()
-        for other in at_work:
-            other.result()
 
 
 def _levels(num_rows: int, *, within: bool = False) -> Kernel:
@@ -159,6 +144,45 @@ _block = _levels(16, within=True)
 _two, _four, _eight, _sixteen = map(_levels, (2, 4, 8, 16))
 
 
+@cache
+def _take_shares(kind: np.dtype) -> Any:
+    """Compile, for this kind of numbers, what a thread does in a walk: it takes shares of it until none is left."""
+
+    def take_shares(given: Any) -> None:
+        work = carray(given, 1)[0]
+        x = carray(_pointer(work.x), (work.pieces, work.length), kind)
+        out = carray(_pointer(work.out), (work.pieces, work.length), kind)
+        share = _next_share(given)
+        while share < work.num_shares:
+            if work.walk == _TRANSFORM:
+                first, last = work.pieces * share // work.num_shares, work.pieces * (share + 1) // work.num_shares
+                _transform_pieces(x[first:last], out[first:last])
+            else:
+                _join_pieces(out, work.n, share, work.num_shares)
+            share = _next_share(given)
+
+    return compiled(take_shares, cfunc, types.void(types.CPointer(from_dtype(_WORK))))
+
+
+def _instruction(gives: types.Type, build: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Any:
+    """Make a function of an instruction that Python has no word for."""
+
+    @intrinsic
+    def take(_: Any, given: Any) -> Any:
+        return gives(given), lambda context, builder, _, values: build(builder, values[0])
+
+    return take
+
+
+_pointer = _instruction(types.voidptr, lambda builder, address: builder.inttoptr(address, cgutils.voidptr_t))
+_next_share = _instruction(
+    types.intp,  # the first that the threads are told is the share that none of them has taken yet
+    lambda builder, work: builder.atomic_rmw(
+        "add", builder.bitcast(work, cgutils.intp_t.as_pointer()), cgutils.intp_t(1), "monotonic"
+    ),
+)
+
+
 @compiled
 def _transform_pieces(pieces: Float[np.ndarray, "pieces n"], out: Float[np.ndarray, "pieces n"]) -> None:
     width = REGISTER // pieces.itemsize
@@ -194,13 +218,15 @@ def _transform_piece(x: Float[np.ndarray, " n"], out: Float[np.ndarray, " n"], w
 
 
 @compiled
-def _join_pieces(vectors: Float[np.ndarray, "vectors n"], length: int, first: int, last: int) -> None:
-    """Take the levels between pieces of this length, for a range of their columns."""
-    for i in range(len(vectors)):
-        x, size = vectors[i], length
-        while size < x.size:
-            num_rows = min(x.size // size, 16)
-            for start in range(0, x.size, num_rows * size):
+def _join_pieces(pieces: Float[np.ndarray, "pieces length"], n: int, share: int, num_shares: int) -> None:
+    """Take the levels between pieces of vectors of n numbers, for a share of their columns."""
+    length, vectors, registers = pieces.shape[1], pieces.reshape(-1, n), pieces.shape[1] // REGISTER
+    first, last = registers * share // num_shares * REGISTER, registers * (share + 1) // num_shares * REGISTER
+    for x in vectors:
+        size = length
+        while size < n:
+            num_rows = min(n // size, 16)
+            for start in range(0, n, num_rows * size):
                 for piece in range(start, start + size, length):
                     _join(num_rows, x, piece + first, size, last - first)
             size *= num_rows

@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from dimscope.core.errors import UserError
-from dimscope.numerics.butterflies import PIECE, transform
+from dimscope.numerics.butterflies import transform
 
 COMPILED = (torch.float32, torch.float64)
 """What `butterflies` is for, on the processor; all else is computed level by level by torch."""
@@ -32,10 +32,7 @@ def walsh_hadamard(x: Shaped[Tensor, "*batch n"]) -> Shaped[Tensor, "*batch n"]:
         raise UserError(f"a Walsh–Hadamard transform needs a length that is a power of two, got {n}")
     if x.device.type != "cpu" or x.dtype not in COMPILED or x.requires_grad:
         return level_by_level(x)
-    if x.numel() <= PIECE:  # torch's threads bring it into a cache faster than one thread of ours would
-        x = out = x.clone(memory_format=torch.contiguous_format)
-    else:
-        x, out = x.contiguous(), torch.empty(x.shape, dtype=x.dtype)
+    x, out = x.contiguous(), torch.empty(x.shape, dtype=x.dtype)
     vectors = x.numel() // n
     transform(x.view(vectors, n).numpy(), out.view(vectors, n).numpy(), torch.get_num_threads())
     return out
