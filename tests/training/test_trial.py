@@ -19,14 +19,14 @@ def bench(tiny_folder, reviews, tmp_path):
 
 
 def trial(subspace=None, epochs=4, **changed):
-    training = TrainingSettings(learning_rate=5e-3, epochs=epochs, batch_size=8, precision="float32")
+    training = TrainingSettings(learning_rate=2e-3, epochs=epochs, batch_size=8, precision="float32")
     return Trial(**{"training": training, "subspace": subspace, **changed})
 
 
 def test_it_is_trained_once_and_leaves_no_checkpoint(bench, monkeypatch):
-    first = outcome(NAME, trial(epochs=6), bench, 3)
+    first = outcome(NAME, trial(epochs=10), bench, 3)
     monkeypatch.setattr(trial_module, "train", lambda *_, **__: pytest.fail("trained again"))
-    again = outcome(NAME, trial(epochs=6), bench, 3)
+    again = outcome(NAME, trial(epochs=10), bench, 3)
     assert first.value("accuracy") == again.value("accuracy") > 0.7
     assert first.arrays["epoch_accuracy"].values[-1] == first.value("accuracy")
     assert bench.store.checkpoints() == []
@@ -46,7 +46,7 @@ def test_another_trial_is_another_run(bench, other):
 
 def test_a_finetune_of_the_same_settings_has_the_same_accuracies(bench):
     from_trial = outcome(NAME, trial(), bench, bench.seed)
-    method = run("finetune/full", bench, learning_rate=5e-3, epochs=4, batch_size=8, precision="float32")
+    method = run("finetune/full", bench, learning_rate=2e-3, epochs=4, batch_size=8, precision="float32")
     np.testing.assert_array_equal(from_trial.arrays["epoch_accuracy"].values, method.arrays["epoch_accuracy"].values)
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
-_DRAWS_PER_WORD = 4  # of 16 bits in 64
-_STEPS = 2**16
+from dimscope.numerics.dropout import AT_ONCE, STEPS, draw_factors
+
+_BITS = {2: torch.uint16, 4: torch.uint32}
 
 
 def joint_linear(
@@ -148,15 +148,13 @@ def drop(values: Tensor, fraction: float) -> Tensor:
 def kept(shape: tuple[int, ...], dropped: float, dtype: torch.dtype) -> Tensor:
     """Draw what dropout multiplies with, on the processor: 0, or the factor that keeps the mean.
 
-    The fraction is rounded to a multiple of 2^-16 (0.1 becomes 0.100006), and the factor is that fraction's own. Four
-    numbers come out of each 64-bit draw of a generator that torch's own seeds, and comparing is done by clamping, which
-    stays within 16 bits: a fifteenth of the time of torch's bernoulli_.
+    The fraction is rounded to a multiple of 2^-16 (0.1 becomes 0.100006), and the factor is that fraction's own. The
+    generator's seed is drawn by torch's, so that whoever seeds torch draws the same.
     """
     num_values = torch.Size(shape).numel()
+    num_dropped = min(max(round(dropped * STEPS), 1), STEPS - 1)
+    factors = torch.empty(-(-num_values // AT_ONCE) * AT_ONCE, dtype=dtype)
+    factor = torch.tensor(STEPS / (STEPS - num_dropped), dtype=dtype).view(_BITS[dtype.itemsize])
     seed = int(torch.empty((), dtype=torch.int64).random_())
-    words = np.random.SFC64(seed).random_raw(-(-num_values // _DRAWS_PER_WORD))
-    draws = torch.from_numpy(words.view(np.int16)[:num_values]).view(shape)
-    num_dropped = max(round(dropped * _STEPS), 1)
-    greatest_dropped = num_dropped - _STEPS // 2 - 1
-    is_kept = draws.clamp_(greatest_dropped, greatest_dropped + 1).sub_(greatest_dropped)
-    return is_kept.to(dtype).mul_(_STEPS / (_STEPS - num_dropped))
+    draw_factors(factors.view(factor.dtype).numpy(), seed, num_dropped, int(factor), torch.get_num_threads())
+    return factors[:num_values].view(shape)

@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from llvmlite import ir
-from numba import carray, cfunc, from_dtype, njit, types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dimscope.numerics.threads import in_torch_threads
+from dimscope.numerics.threads import compiled, in_torch_threads, next_share, pointer, record, task, told
 
 REGISTER = 64
 """Bytes of a register; processors with smaller ones take several for it."""
@@ -43,17 +43,8 @@ SHARES = 8
 Kernel = Callable[..., None]
 
 _TRANSFORM, _JOIN = range(2)
-_TOLD = ("next_share", "num_shares", "walk", "x", "out", "pieces", "length", "n")
-_WORK = np.dtype([(name, np.intp) for name in _TOLD])
-"""What the threads of a walk are told: where the numbers begin, and how they are divided."""
-
-
-def compiled(kernel: Kernel, compile: Callable[..., Any] = njit, *signature: Any) -> Any:
-    """Compile, and keep it on disk unless numba finds no folder there that it may write to."""
-    try:
-        return compile(*signature, cache=True)(kernel)
-    except RuntimeError:
-        return compile(*signature)(kernel)
+_WALK = record("walk", "x", "out", "pieces", "length", "n")
+"""Which walk over memory it is, where the numbers lie, and how they are divided."""
 
 
 def transform(
@@ -72,8 +63,10 @@ def transform(
         length //= 2
     walks = [_TRANSFORM, _JOIN] if length < x.shape[1] else [_TRANSFORM]
     for walk in walks:
-        row = (0, SHARES * num_threads, walk, x.ctypes.data, out.ctypes.data, x.size // length, length, x.shape[1])
-        in_torch_threads(_take_shares(x.dtype), np.array([row], _WORK), num_threads)
+        places = {"x": x.ctypes.data, "out": out.ctypes.data}
+        sizes = {"pieces": x.size // length, "length": length, "n": x.shape[1]}
+        what = told(_WALK, SHARES * num_threads, walk=walk, **places, **sizes)
+        in_torch_threads(_take_shares(x.dtype), what, num_threads)
     return out
 
 
@@ -150,37 +143,18 @@ def _take_shares(kind: np.dtype) -> Any:
 
     def take_shares(given: Any) -> None:
         work = carray(given, 1)[0]
-        x = carray(_pointer(work.x), (work.pieces, work.length), kind)
-        out = carray(_pointer(work.out), (work.pieces, work.length), kind)
-        share = _next_share(given)
+        x = carray(pointer(work.x), (work.pieces, work.length), kind)
+        out = carray(pointer(work.out), (work.pieces, work.length), kind)
+        share = next_share(given)
         while share < work.num_shares:
             if work.walk == _TRANSFORM:
                 first, last = work.pieces * share // work.num_shares, work.pieces * (share + 1) // work.num_shares
                 _transform_pieces(x[first:last], out[first:last])
             else:
                 _join_pieces(out, work.n, share, work.num_shares)
-            share = _next_share(given)
+            share = next_share(given)
 
-    return compiled(take_shares, cfunc, types.void(types.CPointer(from_dtype(_WORK))))
-
-
-def _instruction(gives: types.Type, build: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Any:
-    """Make a function of an instruction that Python has no word for."""
-
-    @intrinsic
-    def take(_: Any, given: Any) -> Any:
-        return gives(given), lambda context, builder, _, values: build(builder, values[0])
-
-    return take
-
-
-_pointer = _instruction(types.voidptr, lambda builder, address: builder.inttoptr(address, cgutils.voidptr_t))
-_next_share = _instruction(
-    types.intp,  # the first that the threads are told is the share that none of them has taken yet
-    lambda builder, work: builder.atomic_rmw(
-        "add", builder.bitcast(work, cgutils.intp_t.as_pointer()), cgutils.intp_t(1), "monotonic"
-    ),
-)
+    return task(take_shares, _WALK)
 
 
 @compiled

@@ -1,0 +1,109 @@
+"""The factors of dropout, drawn 32 at a time in a processor's registers, in torch's threads.
+
+Word i of a draw is that of splitmix64 (Steele, Lea & Flood 2014, OOPSLA, figure 16) for seed + i · γ: it depends on its
+place alone, so any number of threads draws the same. Each word gives four numbers of 16 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+from llvmlite import ir
+from numba import carray, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from dimscope.numerics.threads import in_torch_threads, next_share, pointer, record, task, told
+
+AT_ONCE = 32
+"""Factors of one visit, of the eight words that a register of 64 bytes holds."""
+STEPS = 2**16
+"""The fraction that is dropped is a multiple of one part in so many."""
+LONG = 2**15
+"""Factors that are worth a thread."""
+_SHARES = 4
+
+_GAMMA, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_DRAW = record("out", "visits", "seed", "num_dropped", "factor")
+_WORDS = ir.VectorType(ir.IntType(64), 8)
+_DRAWN = ir.VectorType(ir.IntType(16), AT_ONCE)
+
+
+def draw_factors(
+    out: Shaped[np.ndarray, " factors"], seed: int, num_dropped: int, factor: int, num_threads: int
+) -> None:
+    """Fill `out`, uint16 or uint32, with `factor` or, in `num_dropped` of 2¹⁶ places on average, 0.
+
+    Factors are the bits of whatever number is meant; `out` has a multiple of 32 of them.
+
+    >>> out = np.empty(64, np.uint16)
+    >>> draw_factors(out, seed=1, num_dropped=STEPS // 2, factor=3, num_threads=1)
+    >>> np.unique(out).tolist()
+    [0, 3]
+    """
+    num_threads = max(min(num_threads, out.size // LONG), 1)
+    what = {"visits": out.size // AT_ONCE, "seed": seed, "num_dropped": num_dropped, "factor": factor}
+    in_torch_threads(
+        _take_shares(out.dtype), told(_DRAW, _SHARES * num_threads, out=out.ctypes.data, **what), num_threads
+    )
+
+
+@cache
+def _take_shares(kind: np.dtype) -> Any:
+    def take_shares(given: Any) -> None:
+        work = carray(given, 1)[0]
+        out = carray(pointer(work.out), work.visits * AT_ONCE, kind)
+        share = next_share(given)
+        while share < work.num_shares:
+            first, last = work.visits * share // work.num_shares, work.visits * (share + 1) // work.num_shares
+            _draw(out, first, last, work.seed, work.num_dropped, work.factor)
+            share = next_share(given)
+
+    return task(take_shares, _DRAW)
+
+
+@intrinsic
+def _draw_(_: Any, out: Any, first: Any, last: Any, seed: Any, num_dropped: Any, factor: Any) -> Any:
+    whole = types.intp
+
+    def build(context: Any, builder: ir.IRBuilder, _: Any, given: Sequence[ir.Value]) -> Any:
+        data = context.make_array(out)(context, builder, given[0]).data
+        factors = ir.VectorType(data.type.pointee, AT_ONCE)
+        first, last, seed, num_dropped, factor = given[1:]
+        seed = _everywhere(builder, seed, _WORDS)
+        num_dropped = _everywhere(builder, builder.trunc(num_dropped, _DRAWN.element), _DRAWN)
+        factor = _everywhere(builder, builder.trunc(factor, factors.element), factors)
+        with cgutils.for_range_slice(builder, first, last, last.type(1), last.type) as (visit, _):
+            place = builder.mul(visit, last.type(_WORDS.count))
+            places = builder.add(_everywhere(builder, place, _WORDS), _WORDS(list(range(_WORDS.count))))
+            drawn = builder.bitcast(_mixed(builder, builder.add(seed, builder.mul(places, _all(_GAMMA)))), _DRAWN)
+            is_kept = builder.icmp_unsigned(">=", drawn, num_dropped)
+            there = builder.gep(data, [builder.mul(visit, last.type(AT_ONCE))])
+            chosen = builder.select(is_kept, factor, factors([0] * AT_ONCE))
+            builder.store(chosen, builder.bitcast(there, factors.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(out, whole, whole, whole, whole, whole), build
+
+
+_draw: Callable[..., None] = _draw_
+
+
+def _mixed(builder: ir.IRBuilder, words: ir.Value) -> ir.Value:
+    for shift, factor in ((30, _FIRST), (27, _SECOND)):
+        words = builder.mul(builder.xor(words, builder.lshr(words, _all(shift))), _all(factor))
+    return builder.xor(words, builder.lshr(words, _all(31)))
+
+
+def _all(word: int) -> ir.Constant:
+    return _WORDS([word] * _WORDS.count)
+
+
+def _everywhere(builder: ir.IRBuilder, value: ir.Value, vector: ir.VectorType) -> ir.Value:
+    """Give a vector of one value."""
+    first = builder.insert_element(vector(ir.Undefined), value, ir.IntType(32)(0))
+    return builder.shuffle_vector(first, vector(ir.Undefined), ir.VectorType(ir.IntType(32), vector.count)(None))
