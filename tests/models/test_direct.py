@@ -15,6 +15,7 @@ from dimscope.models.classify import classify
 from dimscope.models.direct import DirectPass, classifying, has_direct_pass
 from dimscope.models.load import Network, load
 from dimscope.models.packed import PackedMaps
+from dimscope.training.words import WholeTable
 
 FAMILIES = ["bert", "roberta", "electra"]
 TEXTS = ["a good film", "sad", "the long and very slow story of a man and his dog", "why"]
@@ -73,8 +74,9 @@ def test_gradients_are_those_of_the_modules(network):
         return {name: each.to_dense() if each.is_sparse else each.clone() for name, each in found.items()}
 
     expected = gradients(classify(network, batch))
-    for sparse_rows in (False, True):
-        found = gradients(DirectPass(network, torch.float32, sparse_rows=sparse_rows).logits(batch))
+    for is_sparse in (False, True):
+        words = WholeTable(network.model.get_input_embeddings(), is_sparse)
+        found = gradients(DirectPass(network, torch.float32, words=words).logits(batch))
         assert found.keys() == expected.keys()
         for name, gradient in expected.items():
             torch.testing.assert_close(found[name], gradient, msg=name, atol=1e-6, rtol=1e-4)

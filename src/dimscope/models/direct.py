@@ -40,6 +40,8 @@ _PLAIN = ("torch.nn.modules.", "transformers.models.", "transformers.activations
 """Where the classes come from that the pass stands for. An adapter's, a quantized or a parametrized map is of another
 place, and may show the weight of what it wraps as its own."""
 
+Words = Callable[[Int[Tensor, "batch tokens"]], Float[Tensor, "batch tokens dims"]]
+"""Gives the embeddings of words."""
 Maps = Callable[..., Float[Tensor, "tokens outputs"]]
 """Applies one or several linear maps to values, all in one product."""
 
@@ -77,13 +79,13 @@ class DirectPass:
     """The pass of one network with products in `dtype`.
 
     `packed`: the weights are laid out once, for a network that does not change meanwhile, and there are no gradients.
-    `sparse_rows`: the gradient of the words' table is a sparse tensor, of the rows that the batch has.
+    `words`: what gives the words' embeddings in the place of the network's own table.
     """
 
     def __init__(
-        self, network: Network, dtype: torch.dtype, *, packed: bool = False, sparse_rows: bool = False
+        self, network: Network, dtype: torch.dtype, *, packed: bool = False, words: Words | None = None
     ) -> None:
-        self._network, self._dtype, self._sparse_rows = network, dtype, sparse_rows
+        self._network, self._dtype, self._words = network, dtype, words
         # The families share their parts' names, and no class.
         self._base: Any = network.model.base_model
         self._maps: Maps = PackedMaps(dtype) if packed else _joint
@@ -117,7 +119,7 @@ class DirectPass:
         types = batch.get("token_type_ids", torch.zeros_like(ids))
         positions = position_ids(batch["attention_mask"], self._network.position_offset)
         values = (
-            _rows(tables.word_embeddings, ids, self._sparse_rows)
+            (self._words(ids) if self._words else _rows(tables.word_embeddings, ids))
             + _rows(tables.token_type_embeddings, types)
             + _rows(tables.position_embeddings, positions)
         )
@@ -167,8 +169,8 @@ def _joint(values: Tensor, *maps: nn.Linear) -> Tensor:
     return joint_linear(values, tuple(each.weight for each in maps), tuple(each.bias for each in maps))
 
 
-def _rows(table: nn.Embedding, ids: Int[Tensor, "batch tokens"], sparse: bool = False) -> Tensor:
-    return embedding(ids, table.weight, table.padding_idx, sparse=sparse)
+def _rows(table: nn.Embedding, ids: Int[Tensor, "batch tokens"]) -> Tensor:
+    return embedding(ids, table.weight, table.padding_idx)
 
 
 def _normed(norm: nn.LayerNorm, values: Tensor) -> Tensor:

@@ -26,10 +26,11 @@ from dimscope.core.memory import keep_freed_memory
 from dimscope.core.progress import work
 from dimscope.data.batching import Encoded, pad, shuffled_length_batches
 from dimscope.models.classify import classify
-from dimscope.models.direct import DirectPass, has_direct_pass
+from dimscope.models.direct import DirectPass, Words, has_direct_pass
 from dimscope.models.load import Network
 from dimscope.training.row_gradients import RowGradients
 from dimscope.training.settings import TrainingSettings
+from dimscope.training.words import words_to_train
 
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 """transformers' names; its plain 'constant' would ignore the warm-up."""
@@ -71,7 +72,7 @@ def train(
     """
     keep_freed_memory()
     steps_per_epoch = math.ceil(len(data.labels) / settings.batch_size)
-    trainer = _Trainer(network, settings, settings.epochs * steps_per_epoch, optimizer(network, settings))
+    trainer = _Trainer(network, data, settings, settings.epochs * steps_per_epoch, optimizer(network, settings))
     losses: list[float] = []
     with (
         _in_training_mode(network),
@@ -81,9 +82,10 @@ def train(
         for epoch in range(settings.epochs):
             order = seeds.stream(seed, f"order/{epoch}")
             for batch in shuffled_length_batches(data.encoded.lengths, settings.batch_size, order):
-                losses.append(trainer.step(trainer.parts(data, batch)))
+                losses.append(trainer.step(trainer.parts(batch)))
                 require_finite(losses, settings.learning_rate, settings.precision)
                 done(1)
+            trainer.words.write()
             network.model.eval()
             after_epoch(epoch)
             network.model.train()
@@ -103,33 +105,38 @@ class _Trainer:
     """The optimizer step: what accelerate has prepared, and the schedule."""
 
     def __init__(
-        self, network: Network, settings: TrainingSettings, num_steps: int, optimizer: torch.optim.Optimizer
+        self,
+        network: Network,
+        data: TrainingSet,
+        settings: TrainingSettings,
+        num_steps: int,
+        optimizer: torch.optim.Optimizer,
     ) -> None:
         # accelerate's own mixed precision is fixed for the whole process, perhaps by somebody's Trainer already; ours
         # is a setting of each training and overrules it in the forward pass.
         fixed = None if is_initialized() else "no"
         self.accelerator = Accelerator(mixed_precision=fixed, cpu=network.device.type == "cpu")
-        self._network, self._settings = network, settings
-        self._parameters = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
-        # What averages gradients over processes wants dense ones.
-        alone = self.accelerator.num_processes == 1
-        self._row_gradients = RowGradients(self._parameters if alone else [])
+        self._network, self._data, self._settings = network, data, settings
+        self.words = words_to_train(network, data.encoded.ids, optimizer)
+        trained = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
+        self._parameters = self.words.in_place_of_table(trained)
+        self._row_gradients = RowGradients(self._parameters)
         num_warmup = round(settings.warmup_fraction * num_steps)
         self._schedule = get_scheduler(_SCHEDULES[settings.schedule], optimizer, num_warmup, num_steps)
         self._classifier, self._optimizer = self.accelerator.prepare(
-            _Classifier(network, settings.precision == "bfloat16", sparse_rows=alone), optimizer
+            _Classifier(network, settings.precision == "bfloat16", self.words), optimizer
         )
 
-    def parts(self, data: TrainingSet, batch: np.ndarray) -> Iterator[_Part]:
+    def parts(self, batch: np.ndarray) -> Iterator[_Part]:
         """Give this process's share of a batch. Every process gets equally many parts, so that none waits for ever."""
         num_processes = self.accelerator.num_processes
         shares = np.array_split(batch, num_processes * self._settings.accumulation_steps)
         for share in shares[self.accelerator.process_index :: num_processes]:
             indices = share if len(share) else batch[:1]
-            inputs = pad(data.encoded, indices, self._network.pad_id)
+            inputs = pad(self._data.encoded, indices, self._network.pad_id)
             yield _Part(
                 {name: tensor.to(self._network.device) for name, tensor in inputs.items()},
-                torch.as_tensor(data.labels[indices], device=self._network.device),
+                torch.as_tensor(self._data.labels[indices], device=self._network.device),
                 torch.full([len(indices)], len(share) and 1 / len(batch), device=self._network.device),
             )
 
@@ -157,13 +164,13 @@ class _Trainer:
 class _Classifier(nn.Module):
     """The network as one module, so that what wraps it for several processes sees the whole forward."""
 
-    def __init__(self, network: Network, in_bfloat16: bool, sparse_rows: bool) -> None:
+    def __init__(self, network: Network, in_bfloat16: bool, words: Words | None) -> None:
         super().__init__()
         self.model = network.model
         self._network = network
         self._in_bfloat16 = in_bfloat16
         self._direct = (
-            DirectPass(network, torch.bfloat16 if in_bfloat16 else torch.float32, sparse_rows=sparse_rows)
+            DirectPass(network, torch.bfloat16 if in_bfloat16 else torch.float32, words=words)
             if has_direct_pass(network)
             else None
         )
