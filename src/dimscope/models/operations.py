@@ -42,7 +42,7 @@ class _JointLinear(torch.autograd.Function):
         weight, bias = joined(weights, values.dtype), joined(biases, values.dtype)
         ctx.save_for_backward(values, weight)
         ctx.outputs = [len(part) for part in weights]
-        return linear(values, weight, bias)
+        return mapped(values, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -54,6 +54,27 @@ class _JointLinear(torch.autograd.Function):
         of_weights = (gradient.T @ values).float().split(ctx.outputs) if weights_wanted else nothing
         of_biases = gradient.sum(0).float().split(ctx.outputs) if biases_wanted else nothing
         return of_values, *of_weights, *of_biases
+
+
+def mapped(
+    values: Float[Tensor, "tokens dims"], weight: Float[Tensor, "outputs dims"], bias: Float[Tensor, " outputs"]
+) -> Float[Tensor, "tokens outputs"]:
+    """Apply a linear map without a gradient: its bias is added within the product, wherever oneDNN does that.
+
+    In bfloat16 torch's own first writes the bias where the sums will stand, which takes a tenth of the product's time.
+    """
+    if weight.is_mkldnn or (
+        values.dtype == torch.bfloat16 and values.device.type == "cpu" and has_onednn(torch.bfloat16)
+    ):
+        return torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")
+    return linear(values, weight, bias)
+
+
+def has_onednn(dtype: torch.dtype) -> bool:
+    """Tell whether torch has oneDNN, and it multiplies this precision here."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _halves(parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
-from dimscope.models.operations import joined
+from dimscope.models.operations import has_onednn, joined, mapped
 
 FEW_ROWS = 1024
 """Fewer rows than this are multiplied by plain weights: oneDNN keeps what it compiles for every number of rows."""
@@ -44,10 +43,7 @@ class PackedMaps:
             bias = joined(tuple(each.bias for each in maps), self._dtype)
             plain = few or values.device.type != "cpu"
             self._weights[few, maps] = (weight if plain else _packed(weight)), bias
-        weight, bias = self._weights[few, maps]
-        if weight.is_mkldnn:
-            return torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")
-        return linear(values, weight, bias)
+        return mapped(values, *self._weights[few, maps])
 
 
 def with_packed_maps(model: PreTrainedModel) -> Any:
@@ -96,13 +92,9 @@ def _can_be_packed(module: nn.Module) -> bool:
         or module.weight.dtype != torch.float32
     ):
         return False
-    return torch.backends.mkldnn.is_available()
+    return has_onednn(torch.float32)
 
 
 def _packed(weight: Tensor) -> Tensor:
     """Lay a weight out for oneDNN, if torch has it and it multiplies this precision here."""
-    if not torch.backends.mkldnn.is_available():
-        return weight
-    if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return weight
-    return torch.ops.mkldnn._reorder_linear_weight(weight, None)
+    return torch.ops.mkldnn._reorder_linear_weight(weight, None) if has_onednn(weight.dtype) else weight
