@@ -7,8 +7,8 @@ threads.
 
 What differs is the way through memory. Sixteen registers take all levels of a block of neighbors. Eight blocks are
 joined as soon as they are done, while a cache holds them, and so are eight of what that gives, up to a piece that the
-outermost cache holds. The pieces of a longer vector are joined sixteen at a time, a few columns after the other, in one
-more walk over memory. Threads share a walk, not knowing of one another: each takes the next share that is left.
+core's own caches hold. The pieces of a longer vector are joined sixteen at a time, a few columns after the other, in
+one more walk over memory. Threads share a walk, not knowing of one another: each takes the next share that is left.
 
 Which numbers meet in a register is told to LLVM in its own words: in loops over so many rows it finds no vectors.
 
@@ -43,8 +43,8 @@ SHARES = 8
 Kernel = Callable[..., None]
 
 _TRANSFORM, _JOIN = range(2)
-_WALK = record("walk", "x", "out", "pieces", "length", "n")
-"""Which walk over memory it is, where the numbers lie, and how they are divided."""
+_WALK = record("kind", "x", "out", "pieces", "length", "n")
+"""Which kind of walk over memory it is, where the numbers lie, and how they are divided."""
 
 
 def transform(
@@ -61,12 +61,11 @@ def transform(
     length = min(x.shape[1], PIECE)
     while 0 < x.size < length * num_threads:
         length //= 2
-    walks = [_TRANSFORM, _JOIN] if length < x.shape[1] else [_TRANSFORM]
-    for walk in walks:
-        places = {"x": x.ctypes.data, "out": out.ctypes.data}
-        sizes = {"pieces": x.size // length, "length": length, "n": x.shape[1]}
-        what = told(_WALK, SHARES * num_threads, walk=walk, **places, **sizes)
-        in_torch_threads(_take_shares(x.dtype), what, num_threads)
+    places = {"x": x.ctypes.data, "out": out.ctypes.data}
+    sizes = {"pieces": x.size // length, "length": length, "n": x.shape[1]}
+    for kind in [_TRANSFORM, _JOIN] if length < x.shape[1] else [_TRANSFORM]:
+        walk = told(_WALK, SHARES * num_threads, kind=kind, **places, **sizes)
+        in_torch_threads(_take_shares(x.dtype), walk, num_threads)
     return out
 
 
@@ -138,16 +137,16 @@ _two, _four, _eight, _sixteen = map(_levels, (2, 4, 8, 16))
 
 
 @cache
-def _take_shares(kind: np.dtype) -> Any:
-    """Compile, for this kind of numbers, what a thread does in a walk: it takes shares of it until none is left."""
+def _take_shares(number: np.dtype) -> Any:
+    """Compile, for this type of numbers, what a thread does in a walk: it takes shares of it until none is left."""
 
     def take_shares(given: Any) -> None:
         work = carray(given, 1)[0]
-        x = carray(pointer(work.x), (work.pieces, work.length), kind)
-        out = carray(pointer(work.out), (work.pieces, work.length), kind)
+        x = carray(pointer(work.x), (work.pieces, work.length), number)
+        out = carray(pointer(work.out), (work.pieces, work.length), number)
         share = next_share(given)
         while share < work.num_shares:
-            if work.walk == _TRANSFORM:
+            if work.kind == _TRANSFORM:
                 first, last = work.pieces * share // work.num_shares, work.pieces * (share + 1) // work.num_shares
                 _transform_pieces(x[first:last], out[first:last])
             else:

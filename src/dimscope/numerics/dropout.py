@@ -46,14 +46,15 @@ def draw_factors(
     [0, 3]
     """
     num_threads = max(min(num_threads, out.size // LONG), 1)
-    what = {"visits": out.size // AT_ONCE, "seed": seed, "num_dropped": num_dropped, "factor": factor}
-    in_torch_threads(
-        _take_shares(out.dtype), told(_DRAW, _SHARES * num_threads, out=out.ctypes.data, **what), num_threads
-    )
+    what = {"out": out.ctypes.data, "visits": out.size // AT_ONCE, "seed": seed}
+    draw = told(_DRAW, _SHARES * num_threads, num_dropped=num_dropped, factor=factor, **what)
+    in_torch_threads(_take_shares(out.dtype), draw, num_threads)
 
 
 @cache
 def _take_shares(kind: np.dtype) -> Any:
+    """Compile, for factors of this kind, what a thread does: it takes shares of the visits until none is left."""
+
     def take_shares(given: Any) -> None:
         work = carray(given, 1)[0]
         out = carray(pointer(work.out), work.visits * AT_ONCE, kind)
@@ -66,34 +67,40 @@ def _take_shares(kind: np.dtype) -> Any:
     return task(take_shares, _DRAW)
 
 
-@intrinsic
-def _draw_(_: Any, out: Any, first: Any, last: Any, seed: Any, num_dropped: Any, factor: Any) -> Any:
-    whole = types.intp
+def _drawing() -> Callable[..., None]:
+    """Build what draws the factors of a range of visits into an array."""
 
-    def build(context: Any, builder: ir.IRBuilder, _: Any, given: Sequence[ir.Value]) -> Any:
-        data = context.make_array(out)(context, builder, given[0]).data
-        factors = ir.VectorType(data.type.pointee, AT_ONCE)
-        first, last, seed, num_dropped, factor = given[1:]
-        seed = _everywhere(builder, seed, _WORDS)
-        num_dropped = _everywhere(builder, builder.trunc(num_dropped, _DRAWN.element), _DRAWN)
-        factor = _everywhere(builder, builder.trunc(factor, factors.element), factors)
-        with cgutils.for_range_slice(builder, first, last, last.type(1), last.type) as (visit, _):
-            place = builder.mul(visit, last.type(_WORDS.count))
-            places = builder.add(_everywhere(builder, place, _WORDS), _WORDS(list(range(_WORDS.count))))
-            drawn = builder.bitcast(_mixed(builder, builder.add(seed, builder.mul(places, _all(_GAMMA)))), _DRAWN)
-            is_kept = builder.icmp_unsigned(">=", drawn, num_dropped)
-            there = builder.gep(data, [builder.mul(visit, last.type(AT_ONCE))])
-            chosen = builder.select(is_kept, factor, factors([0] * AT_ONCE))
-            builder.store(chosen, builder.bitcast(there, factors.as_pointer()), align=1)
-        return context.get_dummy_value()
+    @intrinsic
+    def draw(_: Any, out: Any, first: Any, last: Any, seed: Any, num_dropped: Any, factor: Any) -> Any:
+        whole = types.intp
 
-    return types.void(out, whole, whole, whole, whole, whole), build
+        def build(context: Any, builder: ir.IRBuilder, _: Any, given: Sequence[ir.Value]) -> Any:
+            data = context.make_array(out)(context, builder, given[0]).data
+            factors = ir.VectorType(data.type.pointee, AT_ONCE)
+            first, last, seed, num_dropped, factor = given[1:]
+            num_dropped = _everywhere(builder, builder.trunc(num_dropped, _DRAWN.element), _DRAWN)
+            factor = _everywhere(builder, builder.trunc(factor, factors.element), factors)
+            with cgutils.for_range_slice(builder, first, last, last.type(1), last.type) as (visit, _):
+                drawn = builder.bitcast(_words(builder, seed, visit), _DRAWN)
+                is_kept = builder.icmp_unsigned(">=", drawn, num_dropped)
+                chosen = builder.select(is_kept, factor, factors([0] * AT_ONCE))
+                there = builder.gep(data, [builder.mul(visit, visit.type(AT_ONCE))])
+                builder.store(chosen, builder.bitcast(there, factors.as_pointer()), align=1)
+            return context.get_dummy_value()
+
+        return types.void(out, whole, whole, whole, whole, whole), build
+
+    return draw
 
 
-_draw: Callable[..., None] = _draw_
+_draw = _drawing()
 
 
-def _mixed(builder: ir.IRBuilder, words: ir.Value) -> ir.Value:
+def _words(builder: ir.IRBuilder, seed: ir.Value, visit: ir.Value) -> ir.Value:
+    """Give the words of a visit: splitmix64's of their places."""
+    first = _everywhere(builder, builder.mul(visit, visit.type(_WORDS.count)), _WORDS)
+    places = builder.add(first, _WORDS(list(range(_WORDS.count))))
+    words = builder.add(_everywhere(builder, seed, _WORDS), builder.mul(places, _all(_GAMMA)))
     for shift, factor in ((30, _FIRST), (27, _SECOND)):
         words = builder.mul(builder.xor(words, builder.lshr(words, _all(shift))), _all(factor))
     return builder.xor(words, builder.lshr(words, _all(31)))

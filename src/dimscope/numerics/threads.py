@@ -44,7 +44,7 @@ def record(*names: str) -> np.dtype:
     return np.dtype([(name, np.intp) for name in ("next_share", "num_shares", *names)])
 
 
-def told(kind: np.dtype, num_shares: int, **numbers: int) -> np.ndarray:
+def told(kind: np.dtype, num_shares: int, /, **numbers: int) -> np.ndarray:
     """Give a record for work in so many shares, of which none is taken yet."""
     numbers = {"next_share": 0, "num_shares": num_shares, **numbers}
     return np.array([tuple(numbers[name] for name in kind.names or ())], kind)
