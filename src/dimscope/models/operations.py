@@ -57,8 +57,8 @@ class _JointLinear(torch.autograd.Function):
 
 
 def mapped(
-    values: Float[Tensor, "tokens dims"], weight: Float[Tensor, "outputs dims"], bias: Float[Tensor, " outputs"]
-) -> Float[Tensor, "tokens outputs"]:
+    values: Float[Tensor, "*batch dims"], weight: Float[Tensor, "outputs dims"], bias: Float[Tensor, " outputs"] | None
+) -> Float[Tensor, "*batch outputs"]:
     """Apply a linear map without a gradient: its bias is added within the product, wherever oneDNN does that.
 
     In bfloat16 torch's own first writes the bias where the sums will stand, which takes a tenth of the product's time.

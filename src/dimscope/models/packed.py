@@ -75,7 +75,7 @@ class _Product:
         self.num_bytes = linear.weight.nbytes
 
     def __call__(self, values: Float[Tensor, "*batch dims"]) -> Float[Tensor, "*batch outputs"]:
-        return torch.ops.mkldnn._linear_pointwise(values, self._weight, self._bias, "none", [], "")
+        return mapped(values, self._weight, self._bias)
 
 
 def packed_bytes(model: nn.Module) -> int:

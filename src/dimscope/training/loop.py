@@ -164,7 +164,7 @@ class _Trainer:
 class _Classifier(nn.Module):
     """The network as one module, so that what wraps it for several processes sees the whole forward."""
 
-    def __init__(self, network: Network, in_bfloat16: bool, words: Words | None) -> None:
+    def __init__(self, network: Network, in_bfloat16: bool, words: Words) -> None:
         super().__init__()
         self.model = network.model
         self._network = network

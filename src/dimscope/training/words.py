@@ -46,13 +46,14 @@ class OccurringWords(WholeTable):
     """The rows whose words occur, as a parameter of its own, which the optimizer gets in the place of the table."""
 
     def __init__(self, table: Any, ids: Sequence[Int[np.ndarray, " words"]], optimizer: torch.optim.Optimizer) -> None:
-        super().__init__(table, is_sparse=True)
         occurs = torch.zeros(table.num_embeddings, dtype=torch.bool, device=table.weight.device)
         occurs[torch.from_numpy(np.unique(np.concatenate(ids))).to(occurs.device)] = True
         self._rows, self._others = occurs.nonzero().flatten(), (~occurs).nonzero().flatten()
-        self._places = occurs.cumsum(0) - 1
-        self._padding = None if table.padding_idx is None else int(self._places[table.padding_idx])
-        self.weight = nn.Parameter(table.weight.detach()[self._rows])
+        self._whole, self._places = table, occurs.cumsum(0) - 1
+        padding = None if table.padding_idx is None else int(self._places[table.padding_idx])
+        own = nn.Embedding.from_pretrained(table.weight.detach()[self._rows], freeze=False, padding_idx=padding)
+        super().__init__(own, is_sparse=True)
+        self.weight = own.weight
         self._waiting: list[float] = []
         for group in optimizer.param_groups:
             group["params"] = self.in_place_of_table(group["params"])
@@ -60,16 +61,16 @@ class OccurringWords(WholeTable):
 
     def __call__(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dims"]:
         """Give the embeddings of words that occur."""
-        return embedding(self._places[ids], self.weight, self._padding, sparse=True)
+        return super().__call__(self._places[ids])
 
     def in_place_of_table(self, parameters: list[nn.Parameter]) -> list[nn.Parameter]:
         """Give the same parameters with these rows in the place of the table."""
-        return [self.weight if each is self._table.weight else each for each in parameters]
+        return [self.weight if each is self._whole.weight else each for each in parameters]
 
     @torch.no_grad()
     def write(self) -> None:
         """Copy these rows into the table, and shrink the others as AdamW would have."""
-        whole = self._table.weight
+        whole = self._whole.weight
         whole[self._rows] = self.weight
         for rows in self._others.split(_ROWS_AT_ONCE):
             values = whole[rows]
