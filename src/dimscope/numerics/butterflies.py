@@ -29,7 +29,7 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dimscope.numerics.threads import compiled, in_torch_threads, next_share, pointer, record, task, told
+from dimscope.numerics.threads import Task, compiled, next_range, pointer
 
 REGISTER = 64
 """Bytes of a register; processors with smaller ones take several for it."""
@@ -37,14 +37,9 @@ PIECE = 2**18
 """Numbers that stay in caches from their first level to their last."""
 LONG = 2**17
 """Numbers that are worth a thread."""
-SHARES = 8
-"""Shares of a walk for each thread: who is kept from a core takes fewer."""
 
 Kernel = Callable[..., None]
 
-_TRANSFORM, _JOIN = range(2)
-_WALK = record("kind", "x", "out", "pieces", "length", "n")
-"""Which kind of walk over memory it is, where the numbers lie, and how they are divided."""
 
 
 def transform(
@@ -61,11 +56,10 @@ def transform(
     length = min(x.shape[1], PIECE)
     while 0 < x.size < length * num_threads:
         length //= 2
-    places = {"x": x.ctypes.data, "out": out.ctypes.data}
-    sizes = {"pieces": x.size // length, "length": length, "n": x.shape[1]}
-    for kind in [_TRANSFORM, _JOIN] if length < x.shape[1] else [_TRANSFORM]:
-        walk = told(_WALK, SHARES * num_threads, kind=kind, **places, **sizes)
-        in_torch_threads(_take_shares(x.dtype), walk, num_threads)
+    there = {"out": out.ctypes.data, "length": length}
+    _transforming(x.dtype)(num_threads, x.size // length, x=x.ctypes.data, **there)
+    if length < x.shape[1]:
+        _joining(x.dtype)(num_threads, length // REGISTER, size=x.size, n=x.shape[1], **there)
     return out
 
 
@@ -137,23 +131,34 @@ _two, _four, _eight, _sixteen = map(_levels, (2, 4, 8, 16))
 
 
 @cache
-def _take_shares(number: np.dtype) -> Any:
-    """Compile, for this type of numbers, what a thread does in a walk: it takes shares of it until none is left."""
+def _transforming(number: np.dtype) -> Task:
+    """Give the walk over memory that transforms pieces, for this type of numbers."""
 
-    def take_shares(given: Any) -> None:
+    def transform_pieces(given: Any) -> None:
         work = carray(given, 1)[0]
-        x = carray(pointer(work.x), (work.pieces, work.length), number)
-        out = carray(pointer(work.out), (work.pieces, work.length), number)
-        share = next_share(given)
-        while share < work.num_shares:
-            if work.kind == _TRANSFORM:
-                first, last = work.pieces * share // work.num_shares, work.pieces * (share + 1) // work.num_shares
-                _transform_pieces(x[first:last], out[first:last])
-            else:
-                _join_pieces(out, work.n, share, work.num_shares)
-            share = next_share(given)
+        x = carray(pointer(work.x), (work.num_pieces, work.length), number)
+        out = carray(pointer(work.out), (work.num_pieces, work.length), number)
+        first, last = next_range(given)
+        while first < last:
+            _transform_pieces(x[first:last], out[first:last])
+            first, last = next_range(given)
 
-    return task(take_shares, _WALK)
+    return Task(transform_pieces, "x", "out", "length")
+
+
+@cache
+def _joining(number: np.dtype) -> Task:
+    """Give the walk that joins the pieces of longer vectors, registers of columns after registers of columns."""
+
+    def join_pieces(given: Any) -> None:
+        work = carray(given, 1)[0]
+        vectors = carray(pointer(work.out), (work.size // work.n, work.n), number)
+        first, last = next_range(given)
+        while first < last:
+            _join_pieces(vectors, work.length, first * REGISTER, last * REGISTER)
+            first, last = next_range(given)
+
+    return Task(join_pieces, "out", "length", "size", "n")
 
 
 @compiled
@@ -191,10 +196,9 @@ def _transform_piece(x: Float[np.ndarray, " n"], out: Float[np.ndarray, " n"], w
 
 
 @compiled
-def _join_pieces(pieces: Float[np.ndarray, "pieces length"], n: int, share: int, num_shares: int) -> None:
-    """Take the levels between pieces of vectors of n numbers, for a share of their columns."""
-    length, vectors, registers = pieces.shape[1], pieces.reshape(-1, n), pieces.shape[1] // REGISTER
-    first, last = registers * share // num_shares * REGISTER, registers * (share + 1) // num_shares * REGISTER
+def _join_pieces(vectors: Float[np.ndarray, "vectors n"], length: int, first: int, last: int) -> None:
+    """Take the levels between pieces of such a length, for some of their columns."""
+    n = vectors.shape[1]
     for x in vectors:
         size = length
         while size < n:

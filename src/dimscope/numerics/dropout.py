@@ -17,7 +17,7 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dimscope.numerics.threads import in_torch_threads, next_share, pointer, record, task, told
+from dimscope.numerics.threads import Task, next_range, pointer
 
 AT_ONCE = 32
 """Factors of one visit, of the eight words that a register of 64 bytes holds."""
@@ -25,10 +25,8 @@ STEPS = 2**16
 """The fraction that is dropped is a multiple of one part in so many."""
 LONG = 2**15
 """Factors that are worth a thread."""
-_SHARES = 4
 
 _GAMMA, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_DRAW = record("out", "visits", "seed", "num_dropped", "factor")
 _WORDS = ir.VectorType(ir.IntType(64), 8)
 _DRAWN = ir.VectorType(ir.IntType(16), AT_ONCE)
 
@@ -45,29 +43,32 @@ def draw_factors(
     >>> np.unique(out).tolist()
     [0, 3]
     """
-    num_threads = max(min(num_threads, out.size // LONG), 1)
-    what = {"out": out.ctypes.data, "visits": out.size // AT_ONCE, "seed": seed}
-    draw = told(_DRAW, _SHARES * num_threads, num_dropped=num_dropped, factor=factor, **what)
-    in_torch_threads(_take_shares(out.dtype), draw, num_threads)
+    _drawing(out.dtype)(
+        min(num_threads, out.size // LONG),
+        out.size // AT_ONCE,
+        out=out.ctypes.data,
+        seed=seed,
+        num_dropped=num_dropped,
+        factor=factor,
+    )
 
 
 @cache
-def _take_shares(kind: np.dtype) -> Any:
-    """Compile, for factors of this kind, what a thread does: it takes shares of the visits until none is left."""
+def _drawing(kind: np.dtype) -> Task:
+    """Give the task that draws factors of this kind."""
 
-    def take_shares(given: Any) -> None:
+    def draw(given: Any) -> None:
         work = carray(given, 1)[0]
-        out = carray(pointer(work.out), work.visits * AT_ONCE, kind)
-        share = next_share(given)
-        while share < work.num_shares:
-            first, last = work.visits * share // work.num_shares, work.visits * (share + 1) // work.num_shares
+        out = carray(pointer(work.out), work.num_pieces * AT_ONCE, kind)
+        first, last = next_range(given)
+        while first < last:
             _draw(out, first, last, work.seed, work.num_dropped, work.factor)
-            share = next_share(given)
+            first, last = next_range(given)
 
-    return task(take_shares, _DRAW)
+    return Task(draw, "out", "seed", "num_dropped", "factor")
 
 
-def _drawing() -> Callable[..., None]:
+def _visits() -> Callable[..., None]:
     """Build what draws the factors of a range of visits into an array."""
 
     @intrinsic
@@ -93,7 +94,7 @@ def _drawing() -> Callable[..., None]:
     return draw
 
 
-_draw = _drawing()
+_draw = _visits()
 
 
 def _words(builder: ir.IRBuilder, seed: ir.Value, visit: ir.Value) -> ir.Value:

@@ -4,7 +4,7 @@ GNU's OpenMP keeps its threads busy for some milliseconds after torch's last ope
 once. On a machine with as many cores as threads, any other thread shares its core with one that waits.
 
 A task is a function that numba's `cfunc` compiles. Every thread calls it with the address of the same record of whole
-numbers (`told`), and takes shares of the work, not knowing of the others, until none is left: who is kept from a core
+numbers, and takes ranges of the pieces of work, not knowing of the others, until none is left: who is kept from a core
 takes fewer.
 """
 
@@ -13,16 +13,18 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import cfunc, from_dtype, njit, types
+from numba import carray, cfunc, from_dtype, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+_RANGES = 8
+"""Ranges for each thread."""
 _PROCESS = os.getpid()
 
 
@@ -34,33 +36,40 @@ def compiled(kernel: Callable[..., Any], compile: Callable[..., Any] = njit, *si
         return compile(*signature)(kernel)
 
 
-def task(kernel: Callable[[Any], None], record: np.dtype) -> Any:
-    """Compile what every thread calls with the address of such a record."""
-    return compiled(kernel, cfunc, types.void(types.CPointer(from_dtype(record))))
+class Task:
+    """What every thread does, compiled when it is first called.
+
+    The kernel is called with the address of a record: `num_pieces` and whole numbers of these `names`. It asks
+    `next_range` which pieces are to be done.
+    """
+
+    def __init__(self, kernel: Callable[[Any], None], *names: str) -> None:
+        self._kernel = kernel
+        self._kind = np.dtype([(name, np.intp) for name in ("next_range", "num_ranges", "num_pieces", *names)])
+
+    @cached_property
+    def _compiled(self) -> Any:
+        return compiled(self._kernel, cfunc, types.void(types.CPointer(from_dtype(self._kind))))
+
+    def __call__(self, num_threads: int, num_pieces: int, **numbers: int) -> None:
+        """Do it in so many threads at once, or in fewer: see `in_torch_threads`."""
+        num_threads = max(min(num_threads, num_pieces), 1)
+        numbers |= {"next_range": 0, "num_ranges": min(_RANGES * num_threads, num_pieces), "num_pieces": num_pieces}
+        record = np.array([tuple(numbers[name] for name in self._kind.names or ())], self._kind)
+        in_torch_threads(self._compiled, record, num_threads)
 
 
-def record(*names: str) -> np.dtype:
-    """Give the type of what a task is told: `next_share`, `num_shares`, and whole numbers of these names."""
-    return np.dtype([(name, np.intp) for name in ("next_share", "num_shares", *names)])
-
-
-def told(kind: np.dtype, num_shares: int, /, **numbers: int) -> np.ndarray:
-    """Give a record for work in so many shares, of which none is taken yet."""
-    numbers = {"next_share": 0, "num_shares": num_shares, **numbers}
-    return np.array([tuple(numbers[name] for name in kind.names or ())], kind)
-
-
-def in_torch_threads(task: Any, told: np.ndarray, num_threads: int) -> None:
-    """Call a task with the address of a record in so many threads at once.
+def in_torch_threads(task: Any, record: np.ndarray, num_threads: int) -> None:
+    """Call a compiled task with the address of a record in so many threads at once.
 
     There may be fewer: only this one where torch is not linked with OpenMP, and in a fork, which has none of its
     parent's threads.
     """
     parallel = _openmp() if num_threads > 1 and os.getpid() == _PROCESS else None
     if parallel:
-        parallel(task.address, told.ctypes.data, num_threads, 0)
+        parallel(task.address, record.ctypes.data, num_threads, 0)
     else:
-        task.ctypes(told.ctypes.data_as(ctypes.c_void_p))
+        task.ctypes(record.ctypes.data_as(ctypes.c_void_p))
 
 
 @cache
@@ -72,7 +81,7 @@ def _openmp() -> Callable[[int, int, int, int], None] | None:
     return parallel
 
 
-def _instruction(gives: types.Type, build: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Any:
+def instruction(gives: types.Type, build: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Any:
     """Make a function of an instruction that Python has no word for."""
 
     @intrinsic
@@ -82,12 +91,21 @@ def _instruction(gives: types.Type, build: Callable[[ir.IRBuilder, ir.Value], ir
     return take
 
 
-pointer = _instruction(types.voidptr, lambda builder, address: builder.inttoptr(address, cgutils.voidptr_t))
+pointer = instruction(types.voidptr, lambda builder, address: builder.inttoptr(address, cgutils.voidptr_t))
 """Compiled code calls it with an address."""
-next_share = _instruction(
+_next = instruction(
     types.intp,
-    lambda builder, told: builder.atomic_rmw(
-        "add", builder.bitcast(told, cgutils.intp_t.as_pointer()), cgutils.intp_t(1), "monotonic"
+    lambda builder, record: builder.atomic_rmw(
+        "add", builder.bitcast(record, cgutils.intp_t.as_pointer()), cgutils.intp_t(1), "monotonic"
     ),
 )
-"""A task calls it with what it is given, and has the number of a share that no other thread has."""
+"""Gives the number of a range that no other thread has."""
+
+
+@njit
+def next_range(given: Any) -> tuple[int, int]:
+    """Give the first piece of a range that no other thread has and the one after its last; 0, 0 when none is left."""
+    work, number = carray(given, 1)[0], _next(given)
+    if number >= work.num_ranges:
+        return 0, 0
+    return work.num_pieces * number // work.num_ranges, work.num_pieces * (number + 1) // work.num_ranges
