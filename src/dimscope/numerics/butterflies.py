@@ -27,9 +27,9 @@ from jaxtyping import Float
 from llvmlite import ir
 from numba import carray, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from dimscope.numerics.threads import Task, compiled, next_range, pointer
+from dimscope.numerics.compiled import compiled, instruction, pointer
+from dimscope.numerics.threads import Task, next_range
 
 REGISTER = 64
 """Bytes of a register; processors with smaller ones take several for it."""
@@ -39,7 +39,6 @@ LONG = 2**17
 """Numbers that are worth a thread."""
 
 Kernel = Callable[..., None]
-
 
 
 def transform(
@@ -70,29 +69,27 @@ def _levels(num_rows: int, *, within: bool = False) -> Kernel:
     that takes what comes out, and the number of columns, which fill whole registers.
     """
 
-    @intrinsic
-    def take(_: Any, x: Any, start: Any, apart: Any, out: Any, start_there: Any, apart_there: Any, columns: Any) -> Any:
-        whole = types.intp
+    def build(
+        builder: ir.IRBuilder,
+        read: ir.Value,
+        start: ir.Value,
+        apart: ir.Value,
+        written: ir.Value,
+        start_there: ir.Value,
+        apart_there: ir.Value,
+        columns: ir.Value,
+    ) -> None:
+        number, index = read.type.pointee, columns.type
+        register = ir.VectorType(number, REGISTER // (8 if number == ir.DoubleType() else 4))
+        with cgutils.for_range_slice(builder, index(0), columns, index(register.count), index) as (column, _):
+            places = _places(builder, read, builder.add(start, column), apart, num_rows, register)
+            rows = [builder.load(place, align=1) for place in places]
+            rows = _between(builder, [_within(builder, row) for row in rows] if within else rows)
+            places = _places(builder, written, builder.add(start_there, column), apart_there, num_rows, register)
+            for row, place in zip(rows, places, strict=True):
+                builder.store(row, place, align=1)
 
-        def build(context: Any, builder: ir.IRBuilder, _: Any, given: Sequence[ir.Value]) -> Any:
-            read, written = (
-                context.make_array(kind)(context, builder, given[i]).data for kind, i in ((x, 0), (out, 3))
-            )
-            register = ir.VectorType(read.type.pointee, REGISTER * 8 // x.dtype.bitwidth)
-            index = given[6].type
-            visits = cgutils.for_range_slice(builder, index(0), given[6], index(register.count), index)
-            with visits as (column, _):
-                places = _places(builder, read, builder.add(given[1], column), given[2], num_rows, register)
-                rows = [builder.load(place, align=1) for place in places]
-                rows = _between(builder, [_within(builder, row) for row in rows] if within else rows)
-                places = _places(builder, written, builder.add(given[4], column), given[5], num_rows, register)
-                for row, place in zip(rows, places, strict=True):
-                    builder.store(row, place, align=1)
-            return context.get_dummy_value()
-
-        return types.void(x, whole, whole, out, whole, whole, whole), build
-
-    return take
+    return instruction(types.void, build)
 
 
 def _places(

@@ -6,7 +6,6 @@ place alone, so any number of threads draws the same. Each word gives four numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,9 +14,9 @@ from jaxtyping import Shaped
 from llvmlite import ir
 from numba import carray, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from dimscope.numerics.threads import Task, next_range, pointer
+from dimscope.numerics.compiled import everywhere, instruction, pointer
+from dimscope.numerics.threads import Task, next_range
 
 AT_ONCE = 32
 """Factors of one visit, of the eight words that a register of 64 bytes holds."""
@@ -68,40 +67,35 @@ def _drawing(kind: np.dtype) -> Task:
     return Task(draw, "out", "seed", "num_dropped", "factor")
 
 
-def _visits() -> Callable[..., None]:
-    """Build what draws the factors of a range of visits into an array."""
-
-    @intrinsic
-    def draw(_: Any, out: Any, first: Any, last: Any, seed: Any, num_dropped: Any, factor: Any) -> Any:
-        whole = types.intp
-
-        def build(context: Any, builder: ir.IRBuilder, _: Any, given: Sequence[ir.Value]) -> Any:
-            data = context.make_array(out)(context, builder, given[0]).data
-            factors = ir.VectorType(data.type.pointee, AT_ONCE)
-            first, last, seed, num_dropped, factor = given[1:]
-            num_dropped = _everywhere(builder, builder.trunc(num_dropped, _DRAWN.element), _DRAWN)
-            factor = _everywhere(builder, builder.trunc(factor, factors.element), factors)
-            with cgutils.for_range_slice(builder, first, last, last.type(1), last.type) as (visit, _):
-                drawn = builder.bitcast(_words(builder, seed, visit), _DRAWN)
-                is_kept = builder.icmp_unsigned(">=", drawn, num_dropped)
-                chosen = builder.select(is_kept, factor, factors([0] * AT_ONCE))
-                there = builder.gep(data, [builder.mul(visit, visit.type(AT_ONCE))])
-                builder.store(chosen, builder.bitcast(there, factors.as_pointer()), align=1)
-            return context.get_dummy_value()
-
-        return types.void(out, whole, whole, whole, whole, whole), build
-
-    return draw
+def _visits(
+    builder: ir.IRBuilder,
+    data: ir.Value,
+    first: ir.Value,
+    last: ir.Value,
+    seed: ir.Value,
+    num_dropped: ir.Value,
+    factor: ir.Value,
+) -> None:
+    """Draw the factors of a range of visits into an array."""
+    factors = ir.VectorType(data.type.pointee, AT_ONCE)
+    num_dropped = everywhere(builder, builder.trunc(num_dropped, _DRAWN.element), _DRAWN)
+    factor = everywhere(builder, builder.trunc(factor, factors.element), factors)
+    with cgutils.for_range_slice(builder, first, last, last.type(1), last.type) as (visit, _):
+        drawn = builder.bitcast(_words(builder, seed, visit), _DRAWN)
+        is_kept = builder.icmp_unsigned(">=", drawn, num_dropped)
+        chosen = builder.select(is_kept, factor, factors([0] * AT_ONCE))
+        there = builder.gep(data, [builder.mul(visit, visit.type(AT_ONCE))])
+        builder.store(chosen, builder.bitcast(there, factors.as_pointer()), align=1)
 
 
-_draw = _visits()
+_draw = instruction(types.void, _visits)
 
 
 def _words(builder: ir.IRBuilder, seed: ir.Value, visit: ir.Value) -> ir.Value:
     """Give the words of a visit: splitmix64's of their places."""
-    first = _everywhere(builder, builder.mul(visit, visit.type(_WORDS.count)), _WORDS)
+    first = everywhere(builder, builder.mul(visit, visit.type(_WORDS.count)), _WORDS)
     places = builder.add(first, _WORDS(list(range(_WORDS.count))))
-    words = builder.add(_everywhere(builder, seed, _WORDS), builder.mul(places, _all(_GAMMA)))
+    words = builder.add(everywhere(builder, seed, _WORDS), builder.mul(places, _all(_GAMMA)))
     for shift, factor in ((30, _FIRST), (27, _SECOND)):
         words = builder.mul(builder.xor(words, builder.lshr(words, _all(shift))), _all(factor))
     return builder.xor(words, builder.lshr(words, _all(31)))
@@ -109,9 +103,3 @@ def _words(builder: ir.IRBuilder, seed: ir.Value, visit: ir.Value) -> ir.Value:
 
 def _all(word: int) -> ir.Constant:
     return _WORDS([word] * _WORDS.count)
-
-
-def _everywhere(builder: ir.IRBuilder, value: ir.Value, vector: ir.VectorType) -> ir.Value:
-    """Give a vector of one value."""
-    first = builder.insert_element(vector(ir.Undefined), value, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, vector(ir.Undefined), ir.VectorType(ir.IntType(32), vector.count)(None))

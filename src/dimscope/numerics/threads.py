@@ -18,22 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from llvmlite import ir
 from numba import carray, cfunc, from_dtype, njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+from dimscope.numerics.compiled import compiled, instruction
 
 _RANGES = 8
 """Ranges for each thread."""
 _PROCESS = os.getpid()
-
-
-def compiled(kernel: Callable[..., Any], compile: Callable[..., Any] = njit, *signature: Any) -> Any:
-    """Compile, and keep it on disk unless numba finds no folder there that it may write to."""
-    try:
-        return compile(*signature, cache=True)(kernel)
-    except RuntimeError:
-        return compile(*signature)(kernel)
 
 
 class Task:
@@ -81,18 +73,6 @@ def _openmp() -> Callable[[int, int, int, int], None] | None:
     return parallel
 
 
-def instruction(gives: types.Type, build: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Any:
-    """Make a function of an instruction that Python has no word for."""
-
-    @intrinsic
-    def take(_: Any, given: Any) -> Any:
-        return gives(given), lambda context, builder, _, values: build(builder, values[0])
-
-    return take
-
-
-pointer = instruction(types.voidptr, lambda builder, address: builder.inttoptr(address, cgutils.voidptr_t))
-"""Compiled code calls it with an address."""
 _next = instruction(
     types.intp,
     lambda builder, record: builder.atomic_rmw(
