@@ -1,0 +1,111 @@
+"""Vectors of sixteen float32 numbers in compiled code, for loops in which LLVM finds none; and bfloat16 numbers.
+
+A bfloat16 is the upper half of the bits of a float32; numpy, which has none, gets its bits as uint16. What is named
+here is written once for both kinds of numbers: `number` reads either, `put` writes either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from llvmlite import ir
+from numba import types
+
+from dimscope.numerics.compiled import instruction
+
+WIDTH = 16
+"""Numbers of a vector; processors with smaller registers take several for it."""
+VECTOR = ir.VectorType(ir.FloatType(), WIDTH)
+
+_HALF, _WHOLE = ir.IntType(16), ir.IntType(32)
+_WHOLES = ir.VectorType(_WHOLE, WIDTH)
+_NAN = _HALF(0x7FC0)
+_LEAST = -87.0
+"""Powers of e below this one's count as 0."""
+_TERMS = 8
+"""Of the series of the exponential function: up to half of log 2 the next term is 5e-9."""
+
+
+def place(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
+    """Give the place of the vector that begins at a number."""
+    return builder.bitcast(builder.gep(data, [index]), VECTOR.as_pointer())
+
+
+def loaded(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
+    """Read the vector that begins at a number."""
+    return builder.load(place(builder, data, index), align=4)
+
+
+def added_product(builder: ir.IRBuilder, to: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+    """Give to + a · b, rounded once where the processor can."""
+    return builder.fadd(to, builder.fmul(a, b, flags=("contract",)), flags=("contract",))
+
+
+def total(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    """Give the sum of a vector's numbers."""
+    return _folded(builder, vector, builder.fadd)
+
+
+def largest(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    """Give the largest of a vector's numbers."""
+    return _folded(builder, vector, lambda a, b: larger(builder, a, b))
+
+
+def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """Give, place by place, the larger number."""
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def _folded(builder: ir.IRBuilder, vector: ir.Value, joined: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
+    apart = WIDTH // 2
+    while apart:
+        partners = _WHOLES([(i + apart) % WIDTH for i in range(WIDTH)])
+        vector = joined(vector, builder.shuffle_vector(vector, vector, partners))
+        apart //= 2
+    return builder.extract_element(vector, _WHOLE(0))
+
+
+def exponential(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """Give e to the power of each number, none of which is above 0: 2ⁿ times the series at what remains."""
+    is_none = builder.fcmp_ordered("<", x, _all(_LEAST))
+    x = builder.select(is_none, _all(_LEAST), x)
+    # A conversion cuts towards 0: what is below 0 is rounded.
+    n = builder.fptosi(builder.fsub(builder.fmul(x, _all(1 / math.log(2))), _all(0.5)), _WHOLES)
+    rest = added_product(builder, x, builder.sitofp(n, VECTOR), _all(-math.log(2)))
+    series = _all(1 / math.factorial(_TERMS - 1))
+    for power in reversed(range(_TERMS - 1)):
+        series = added_product(builder, _all(1 / math.factorial(power)), series, rest)
+    shift, bias = _WHOLES([23] * WIDTH), _WHOLES([127] * WIDTH)
+    scale = builder.bitcast(builder.shl(builder.add(n, bias), shift), VECTOR)
+    return builder.select(is_none, _all(0.0), builder.fmul(series, scale))
+
+
+def _all(number: float) -> ir.Constant:
+    return VECTOR([number] * WIDTH)
+
+
+def _number(builder: ir.IRBuilder, given: ir.Value) -> ir.Value:
+    if given.type == ir.FloatType():
+        return given
+    return builder.bitcast(builder.shl(builder.zext(given, _WHOLE), _WHOLE(16)), ir.FloatType())
+
+
+def _put(builder: ir.IRBuilder, data: ir.Value, index: ir.Value, number: ir.Value) -> None:
+    is_half = data.type.pointee == _HALF
+    builder.store(_rounded(builder, number) if is_half else number, builder.gep(data, [index]))
+
+
+def _rounded(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
+    bits = builder.bitcast(number, _WHOLE)
+    is_odd = builder.and_(builder.lshr(bits, _WHOLE(16)), _WHOLE(1))
+    # Half of the last place less a little: what lies in the middle goes up where the last bit is odd.
+    carried = builder.add(builder.add(bits, _WHOLE(0x7FFF)), is_odd)
+    half = builder.trunc(builder.lshr(carried, _WHOLE(16)), _HALF)
+    return builder.select(builder.fcmp_unordered("uno", number, number), _NAN, half)
+
+
+number = instruction(types.float32, _number)
+"""Gives the float32 of a float32, or of a bfloat16."""
+put = instruction(types.void, _put)
+"""Writes a float32 into an array at an index: in bfloat16, if the array holds such, the next one, as torch rounds."""
