@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from dimscope.models.operations import attention, drop, joint_linear, kept
+from dimscope.numerics.attention import whole_vectors
 
 BATCH, TOKENS, HEADS, DIMS = 3, 5, 2, 4
 
@@ -66,7 +67,7 @@ def test_attention_that_drops_and_its_gradients_are_the_textbooks(only_one):
 
     def plain(joint, single):
         torch.manual_seed(5)
-        noise = kept((BATCH, HEADS, num_read, TOKENS), 0.5, torch.float32)
+        noise = kept((BATCH, HEADS, num_read, whole_vectors(TOKENS)), 0.5, torch.float32)[..., :TOKENS]
         *own, key, value = joint.unbind(2)
         return plain_attention(own[0] if own else single, key, value, bias, noise)
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
+from dimscope.numerics.attention import attend, attend_back, whole_vectors
 from dimscope.numerics.dropout import AT_ONCE, STEPS, draw_factors
 
 _BITS = {2: torch.uint16, 4: torch.uint32}
@@ -106,55 +108,49 @@ def attention(
     Where `joint` has three parts, the first of them are the queries, and `query` is not looked at. A fraction `dropped`
     of the probabilities is dropped.
     """
-    if joint.device.type == "cpu" and (dropped or joint.dtype == torch.bfloat16):
-        shape = (len(joint), joint.shape[3], query.shape[1], joint.shape[1])
+    if joint.device.type == "cpu":
+        shape = (len(joint), joint.shape[3], query.shape[1], whole_vectors(joint.shape[1]))
         noise = kept(shape, dropped, torch.float32) if dropped else None
-        return _MixedAttention.apply(None if joint.shape[2] == 3 else query, joint, bias, noise)
-    query, key, value = (part.transpose(1, 2) for part in _parts(query, joint))
-    return scaled_dot_product_attention(query, key, value, bias, dropped).transpose(1, 2)
+        return _CompiledAttention.apply(None if joint.shape[2] == 3 else query, joint, bias, noise)
+    own, key, value = (part.transpose(1, 2) for part in (query, *joint.unbind(2))[-3:])
+    return scaled_dot_product_attention(own, key, value, bias, dropped).transpose(1, 2)
 
 
-def _parts(query: Tensor | None, joint: Tensor) -> list[Tensor]:
-    """Give queries, keys and values, each [batch, tokens, heads, dims]."""
-    parts = list(joint.unbind(2))
-    return parts if query is None or len(parts) == 3 else [query, *parts]
+class _CompiledAttention(torch.autograd.Function):
+    """The attention of `numerics/attention.py`, for processors.
 
-
-class _MixedAttention(torch.autograd.Function):
-    """Products in the precision of what comes, softmax in float32; the gradient of `joint` is written in one piece.
-
-    torch's own attention cannot drop on processors but by its plainest way, and its bfloat16 is slower than float32.
+    torch's own splits and joins heads in walks over memory of their own, and can drop but by its plainest way.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor | None, joint: Tensor, bias: Tensor | None, noise: Tensor | None) -> Tensor:
-        # One copy for all parts: [parts, batch, heads, tokens, dims].
-        own = joint.permute(2, 0, 3, 1, 4).contiguous()
-        key, value = own[-2:]
-        asking = own[0] if query is None else query.transpose(1, 2).contiguous()
-        scores = (asking @ key.mT).float().mul_(asking.shape[-1] ** -0.5)
-        probabilities = torch.softmax(scores if bias is None else scores.add_(bias), -1)
-        used = (probabilities if noise is None else probabilities * noise).to(value.dtype)
-        ctx.save_for_backward(asking, own, probabilities, noise, used)
-        return (used @ value).transpose(1, 2)
+        own, joint = None if query is None else query.contiguous(), joint.contiguous()
+        added = None if bias is None else _in_numpy(bias[:, 0, 0].float())
+        given = _in_numpy(own), _in_numpy(joint), added, _in_numpy(noise), torch.get_num_threads()
+        found, probabilities = attend(*given, keeps_probabilities=any(ctx.needs_input_grad))
+        if probabilities is not None:
+            ctx.save_for_backward(own, joint, noise, torch.from_numpy(probabilities))
+        return _like(found, joint)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, own, probabilities, noise, used = ctx.saved_tensors
-        key, value = own[-2:]
-        gradient = gradient.transpose(1, 2).contiguous()
-        of_probabilities = (gradient @ value.mT).float()
-        if noise is not None:
-            of_probabilities.mul_(noise)
-        shared = torch.linalg.vecdot(of_probabilities, probabilities).unsqueeze(-1)
-        of_scores = of_probabilities.sub_(shared).mul_(probabilities).mul_(query.shape[-1] ** -0.5).to(query.dtype)
-        of_own = torch.empty_like(own)
-        torch.matmul(of_scores.mT, query, out=of_own[-2])
-        torch.matmul(used.mT, gradient, out=of_own[-1])
-        of_query = torch.matmul(of_scores, key, out=of_own[0] if len(own) == 3 else None)
-        of_joint = of_own.permute(1, 3, 0, 2, 4).contiguous()
-        return None if len(own) == 3 else of_query.transpose(1, 2), of_joint, None, None
+        query, joint, noise, probabilities = map(_in_numpy, ctx.saved_tensors)
+        given = _in_numpy(gradient.contiguous())
+        of_query, of_joint = attend_back(given, query, joint, noise, probabilities, torch.get_num_threads())
+        return None if of_query is None else _like(of_query, gradient), _like(of_joint, gradient), None, None
+
+
+def _in_numpy(values: Tensor | None) -> Any:
+    """Give the same memory as an array; numpy has no bfloat16, and gets its bits."""
+    if values is None:
+        return None
+    return (values.detach().view(torch.uint16) if values.dtype == torch.bfloat16 else values.detach()).numpy()
+
+
+def _like(array: Shaped[np.ndarray, "*shape"], values: Tensor) -> Tensor:
+    """Give the same memory as a tensor with the type of such values."""
+    return torch.from_numpy(array).view(values.dtype)
 
 
 def drop(values: Tensor, fraction: float) -> Tensor:

@@ -1,16 +1,18 @@
 """Vectors of sixteen float32 numbers in compiled code, for loops in which LLVM finds none; and bfloat16 numbers.
 
 A bfloat16 is the upper half of the bits of a float32; numpy, which has none, gets its bits as uint16. What is named
-here is written once for both kinds of numbers: `number` reads either, `put` writes either.
+here is written once for both kinds of numbers: `got` reads either, `put` writes either.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from dimscope.numerics.compiled import instruction
 
@@ -27,14 +29,31 @@ _TERMS = 8
 """Of the series of the exponential function: up to half of log 2 the next term is 5e-9."""
 
 
-def place(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
-    """Give the place of the vector that begins at a number."""
+def loaded(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
+    """Read the vector that begins at a number."""
+    return builder.load(_place(builder, data, index), align=4)
+
+
+def store(builder: ir.IRBuilder, vector: ir.Value, data: ir.Value, index: ir.Value) -> None:
+    """Write a vector so that it begins at a number."""
+    builder.store(vector, _place(builder, data, index), align=4)
+
+
+def _place(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
     return builder.bitcast(builder.gep(data, [index]), VECTOR.as_pointer())
 
 
-def loaded(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
-    """Read the vector that begins at a number."""
-    return builder.load(place(builder, data, index), align=4)
+@contextmanager
+def every_vector(builder: ir.IRBuilder, count: ir.Value) -> Iterator[ir.Value]:
+    """Repeat what is built within for the first number of every vector of so many numbers."""
+    index = count.type
+    with cgutils.for_range_slice(builder, index(0), count, index(WIDTH), index) as (first, _):
+        yield first
+
+
+def variable(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """Give a place, which will be a register, for a value that changes in a loop."""
+    return cgutils.alloca_once_value(builder, value)
 
 
 def added_product(builder: ir.IRBuilder, to: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
@@ -68,24 +87,26 @@ def _folded(builder: ir.IRBuilder, vector: ir.Value, joined: Callable[[ir.Value,
 
 def exponential(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """Give e to the power of each number, none of which is above 0: 2ⁿ times the series at what remains."""
-    is_none = builder.fcmp_ordered("<", x, _all(_LEAST))
-    x = builder.select(is_none, _all(_LEAST), x)
+    is_none = builder.fcmp_ordered("<", x, all_of(_LEAST))
+    x = builder.select(is_none, all_of(_LEAST), x)
     # A conversion cuts towards 0: what is below 0 is rounded.
-    n = builder.fptosi(builder.fsub(builder.fmul(x, _all(1 / math.log(2))), _all(0.5)), _WHOLES)
-    rest = added_product(builder, x, builder.sitofp(n, VECTOR), _all(-math.log(2)))
-    series = _all(1 / math.factorial(_TERMS - 1))
+    n = builder.fptosi(builder.fsub(builder.fmul(x, all_of(1 / math.log(2))), all_of(0.5)), _WHOLES)
+    rest = added_product(builder, x, builder.sitofp(n, VECTOR), all_of(-math.log(2)))
+    series = all_of(1 / math.factorial(_TERMS - 1))
     for power in reversed(range(_TERMS - 1)):
-        series = added_product(builder, _all(1 / math.factorial(power)), series, rest)
+        series = added_product(builder, all_of(1 / math.factorial(power)), series, rest)
     shift, bias = _WHOLES([23] * WIDTH), _WHOLES([127] * WIDTH)
     scale = builder.bitcast(builder.shl(builder.add(n, bias), shift), VECTOR)
-    return builder.select(is_none, _all(0.0), builder.fmul(series, scale))
+    return builder.select(is_none, all_of(0.0), builder.fmul(series, scale))
 
 
-def _all(number: float) -> ir.Constant:
+def all_of(number: float) -> ir.Constant:
+    """Give a vector of one number that is known beforehand."""
     return VECTOR([number] * WIDTH)
 
 
-def _number(builder: ir.IRBuilder, given: ir.Value) -> ir.Value:
+def _got(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
+    given = builder.load(builder.gep(data, [index]))
     if given.type == ir.FloatType():
         return given
     return builder.bitcast(builder.shl(builder.zext(given, _WHOLE), _WHOLE(16)), ir.FloatType())
@@ -105,7 +126,7 @@ def _rounded(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
     return builder.select(builder.fcmp_unordered("uno", number, number), _NAN, half)
 
 
-number = instruction(types.float32, _number)
-"""Gives the float32 of a float32, or of a bfloat16."""
+got = instruction(types.float32, _got)
+"""Reads a number from an array of float32 or bfloat16 at an index."""
 put = instruction(types.void, _put)
-"""Writes a float32 into an array at an index: in bfloat16, if the array holds such, the next one, as torch rounds."""
+"""Writes a float32 into such an array at an index; the nearest bfloat16, and of two equally near the even one."""

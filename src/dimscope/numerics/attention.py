@@ -1,0 +1,356 @@
+"""Attention, compiled: what belongs to a head of a sentence stays in a core's own caches from the first to the last.
+
+Threads take one head after the other. Queries, keys and values are read where a product of all three wrote them, as
+float32 or bfloat16, and what is between is float32; gradients are written where that product's own is read. Queries go
+in groups, so that long sentences have no large table but the one of probabilities, which is kept for the way back.
+
+Rows of probabilities fill whole vectors: `whole_vectors` tells how long they are, and 0 stands beyond the last token.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+from llvmlite import ir
+from numba import carray, types
+from numba.core import cgutils
+
+from dimscope.numerics.compiled import compiled, everywhere, instruction, pointer
+from dimscope.numerics.threads import Task, next_range
+from dimscope.numerics.vectors import (
+    VECTOR,
+    WIDTH,
+    added_product,
+    all_of,
+    every_vector,
+    exponential,
+    got,
+    larger,
+    largest,
+    loaded,
+    put,
+    store,
+    total,
+    variable,
+)
+
+_GROUP = 64
+"""Queries that are looked at together."""
+_ROWS = 4
+"""Rows of a product whose sums are in registers at once."""
+_TOLD = ("query", "joint", "query_parts", "parts", "tokens", "read", "heads", "dims", "columns")
+
+
+def whole_vectors(count: int) -> int:
+    """Give how many numbers there are room for in the vectors that hold so many.
+
+    >>> whole_vectors(17)
+    32
+    """
+    return -(-count // WIDTH) * WIDTH
+
+
+def attend(
+    query: Shaped[np.ndarray, "batch read heads dims"] | None,
+    joint: Shaped[np.ndarray, "batch tokens parts heads dims"],
+    bias: Float32[np.ndarray, "batch tokens"] | None,
+    noise: Float32[np.ndarray, "batch heads read columns"] | None,
+    num_threads: int,
+    *,
+    keeps_probabilities: bool = True,
+) -> tuple[Shaped[np.ndarray, "batch read heads dims"], Float32[np.ndarray, "batch heads read columns"] | None]:
+    """Give what is attended to, and, where told, the probabilities before `noise`, dropout's factors, is multiplied in.
+
+    Without `query`, the first part of `joint` is the queries; its last two are keys and values. `bias` is added to the
+    scores. All lie in memory without gaps; numbers are float32, or the bits of bfloat16 as uint16.
+    """
+    batch, tokens, _, heads, dims = joint.shape
+    read = tokens if query is None else query.shape[1]
+    added = np.full((batch, whole_vectors(tokens)), -np.inf, np.float32)
+    added[:, :tokens] = 0 if bias is None else bias
+    out = np.empty((batch, read, heads, dims), joint.dtype)
+    probabilities = np.empty((batch, heads, read, added.shape[1]), np.float32) if keeps_probabilities else None
+    arrays = _places(noise=noise, added=added, probabilities=probabilities, out=out)
+    _attending(joint.dtype)(num_threads, batch * heads, **_told(query, joint, read), **arrays)
+    return out, probabilities
+
+
+def attend_back(
+    gradient: Shaped[np.ndarray, "batch read heads dims"],
+    query: Shaped[np.ndarray, "batch read heads dims"] | None,
+    joint: Shaped[np.ndarray, "batch tokens parts heads dims"],
+    noise: Float32[np.ndarray, "batch heads read columns"] | None,
+    probabilities: Float32[np.ndarray, "batch heads read columns"],
+    num_threads: int,
+) -> tuple[Shaped[np.ndarray, "batch read heads dims"] | None, Shaped[np.ndarray, "batch tokens parts heads dims"]]:
+    """Give the gradients of `query`, if it stands alone, and of `joint`."""
+    read, heads = gradient.shape[1:3]
+    of_query, of_joint = None if query is None else np.empty_like(query), np.empty_like(joint)
+    arrays = _places(noise=noise, probabilities=probabilities, gradient=gradient, of_joint=of_joint)
+    of_asking = (of_joint if of_query is None else of_query).ctypes.data
+    told = _told(query, joint, read)
+    _returning(joint.dtype)(num_threads, len(joint) * heads, **told, **arrays, of_query=of_asking)
+    return of_query, of_joint
+
+
+def _told(query: np.ndarray | None, joint: np.ndarray, read: int) -> dict[str, int]:
+    """Give where queries, keys and values are; queries of the joint product are a part among others."""
+    _, tokens, parts, heads, dims = joint.shape
+    asking, query_parts = (joint, parts) if query is None else (query, 1)
+    sizes = (query_parts, parts, tokens, read, heads, dims, whole_vectors(tokens))
+    return dict(zip(_TOLD, (asking.ctypes.data, joint.ctypes.data, *sizes), strict=True))
+
+
+def _places(**arrays: np.ndarray | None) -> dict[str, int]:
+    return {name: 0 if each is None else each.ctypes.data for name, each in arrays.items()}
+
+
+@cache
+def _attending(kind: np.dtype) -> Task:
+    """Give the task for numbers of this kind; its pieces are the heads of all sentences."""
+
+    def attend_heads(given: Any) -> None:
+        work = carray(given, 1)[0]
+        batch, tokens, read, heads, dims = work.num_pieces // work.heads, work.tokens, work.read, work.heads, work.dims
+        query = carray(pointer(work.query), (batch, read, work.query_parts, heads, dims), kind)
+        joint = carray(pointer(work.joint), (batch, tokens, work.parts, heads, dims), kind)
+        out = carray(pointer(work.out), (batch, read, heads, dims), kind)
+        added = carray(pointer(work.added), (batch, work.columns), np.float32)
+        noise = carray(pointer(work.noise), (batch, heads, read, work.columns), np.float32)
+        probabilities = carray(pointer(work.probabilities), noise.shape, np.float32)
+        keys, values = _room(dims, work.columns), _room(tokens, dims)
+        asked, scores, found = _room(_GROUP, dims), _room(_GROUP, work.columns), _room(_GROUP, dims)
+        first, last = next_range(given)
+        while first < last:
+            for piece in range(first, last):
+                at, head = piece // heads, piece % heads
+                _read_turned(joint[at, :, work.parts - 2, head], keys)
+                _read(joint[at, :, work.parts - 1, head], values)
+                for start in range(0, read, _GROUP):
+                    stop = min(start + _GROUP, read)
+                    _read(query[at, start:stop, 0, head], asked)
+                    _attend(asked, keys, added[at], scores, stop - start, dims)
+                    if work.probabilities:
+                        probabilities[at, head, start:stop] = scores[: stop - start]
+                    if work.noise:
+                        _multiply_rows(scores, noise[at, head, start:stop])
+                    found[:] = 0
+                    _add_product(scores, work.columns, 1, values, found, stop - start, tokens)
+                    _write(found, out[at, start:stop, head])
+            first, last = next_range(given)
+
+    return Task(attend_heads, *_TOLD, "noise", "added", "probabilities", "out")
+
+
+@cache
+def _returning(kind: np.dtype) -> Task:
+    """Give the task of the way back, which has the same pieces."""
+
+    def return_heads(given: Any) -> None:
+        work = carray(given, 1)[0]
+        batch, tokens, read, heads, dims = work.num_pieces // work.heads, work.tokens, work.read, work.heads, work.dims
+        query = carray(pointer(work.query), (batch, read, work.query_parts, heads, dims), kind)
+        of_query = carray(pointer(work.of_query), query.shape, kind)
+        joint = carray(pointer(work.joint), (batch, tokens, work.parts, heads, dims), kind)
+        of_joint = carray(pointer(work.of_joint), joint.shape, kind)
+        gradient = carray(pointer(work.gradient), (batch, read, heads, dims), kind)
+        noise = carray(pointer(work.noise), (batch, heads, read, work.columns), np.float32)
+        probabilities = carray(pointer(work.probabilities), noise.shape, np.float32)
+        keys, values = _room(tokens, dims), _room(dims, work.columns)
+        of_keys, of_values = _room(work.columns, dims), _room(work.columns, dims)
+        asked, of_asked, wanted = _room(_GROUP, dims), _room(_GROUP, dims), _room(_GROUP, dims)
+        used, of_scores = _room(_GROUP, work.columns), _room(_GROUP, work.columns)
+        first, last = next_range(given)
+        while first < last:
+            for piece in range(first, last):
+                at, head = piece // heads, piece % heads
+                _read(joint[at, :, work.parts - 2, head], keys)
+                _read_turned(joint[at, :, work.parts - 1, head], values)
+                of_keys[:], of_values[:] = 0, 0
+                for start in range(0, read, _GROUP):
+                    stop = min(start + _GROUP, read)
+                    num_rows = stop - start
+                    _read(query[at, start:stop, 0, head], asked)
+                    _read(gradient[at, start:stop, head], wanted)
+                    used[:num_rows] = probabilities[at, head, start:stop]
+                    of_scores[:], of_asked[:] = 0, 0
+                    _add_product(wanted, wanted.shape[1], 1, values, of_scores, num_rows, dims)
+                    if work.noise:
+                        _multiply_rows(used, noise[at, head, start:stop])
+                        _multiply_rows(of_scores, noise[at, head, start:stop])
+                    for i in range(num_rows):
+                        _softmax_back(of_scores[i], probabilities[at, head, start + i], work.columns, _scale(dims))
+                    _add_product(used, 1, work.columns, wanted, of_values, tokens, num_rows)
+                    _add_product(of_scores, 1, work.columns, asked, of_keys, tokens, num_rows)
+                    _add_product(of_scores, work.columns, 1, keys, of_asked, num_rows, tokens)
+                    _write(of_asked, of_query[at, start:stop, 0, head])
+                _write(of_keys, of_joint[at, :, work.parts - 2, head])
+                _write(of_values, of_joint[at, :, work.parts - 1, head])
+            first, last = next_range(given)
+
+    return Task(return_heads, *_TOLD, "noise", "probabilities", "gradient", "of_query", "of_joint")
+
+
+@compiled
+def _room(num_rows: int, num_numbers: int) -> Float32[np.ndarray, "rows numbers"]:
+    """Give zeros for so many rows, or a few more, of so many numbers in whole vectors."""
+    return np.zeros((-(-num_rows // _ROWS) * _ROWS, -(-num_numbers // WIDTH) * WIDTH), np.float32)
+
+
+@compiled
+def _scale(dims: int) -> np.float32:
+    return np.float32(1 / np.sqrt(dims))
+
+
+@compiled
+def _read(x: Shaped[np.ndarray, "rows dims"], out: Float32[np.ndarray, "_rows _dims"]) -> None:
+    for row in range(x.shape[0]):
+        read, written = x[row], out[row]
+        for dim in range(x.shape[1]):
+            put(written, dim, got(read, dim))
+
+
+@compiled
+def _read_turned(x: Shaped[np.ndarray, "rows dims"], out: Float32[np.ndarray, "_dims _rows"]) -> None:
+    for row in range(x.shape[0]):
+        read = x[row]
+        for dim in range(x.shape[1]):
+            out[dim, row] = got(read, dim)
+
+
+@compiled
+def _write(x: Float32[np.ndarray, "_rows _dims"], out: Shaped[np.ndarray, "rows dims"]) -> None:
+    for row in range(out.shape[0]):
+        read, written = x[row], out[row]
+        for dim in range(out.shape[1]):
+            put(written, dim, got(read, dim))
+
+
+@compiled
+def _attend(
+    asked: Float32[np.ndarray, "_group _dims"],
+    keys: Float32[np.ndarray, "_dims columns"],
+    added: Float32[np.ndarray, " columns"],
+    scores: Float32[np.ndarray, "_group columns"],
+    num_rows: int,
+    dims: int,
+) -> None:
+    """Write the probabilities of a group of queries into `scores`."""
+    scores[:] = 0
+    _add_product(asked, asked.shape[1], 1, keys, scores, num_rows, dims)
+    for i in range(num_rows):
+        _softmax(scores[i], added, scores.shape[1], _scale(dims))
+
+
+@compiled
+def _multiply_rows(x: Float32[np.ndarray, "_rows columns"], factors: Float32[np.ndarray, "rows columns"]) -> None:
+    for row in range(factors.shape[0]):
+        _multiply(x[row], factors[row], factors.shape[1])
+
+
+@compiled
+def _add_product(
+    a: Float32[np.ndarray, "_rows _columns"],
+    row: int,
+    column: int,
+    b: Float32[np.ndarray, "_depth numbers"],
+    c: Float32[np.ndarray, "_rows numbers"],
+    num_rows: int,
+    depth: int,
+) -> None:
+    """Add a product of matrices to c: entry (i, k) of the first is number i · `row` + k · `column` of a.
+
+    Rows are taken by fours: what a few more than `num_rows` of c get is not said.
+    """
+    numbers = c.shape[1]
+    for i in range(0, num_rows, _ROWS):
+        for j in range(0, numbers - WIDTH, 2 * WIDTH):
+            _two(a, i * row, row, column, b, j, c, i * numbers + j, numbers, depth)
+        if numbers % (2 * WIDTH):
+            _one(a, i * row, row, column, b, numbers - WIDTH, c, (i + 1) * numbers - WIDTH, numbers, depth)
+
+
+def _tile(num_vectors: int) -> Any:
+    """Build what adds to so many vectors in each of four rows of c."""
+
+    def build(
+        builder: ir.IRBuilder,
+        a: ir.Value,
+        start: ir.Value,
+        row: ir.Value,
+        column: ir.Value,
+        b: ir.Value,
+        start_b: ir.Value,
+        c: ir.Value,
+        start_c: ir.Value,
+        numbers: ir.Value,
+        depth: ir.Value,
+    ) -> None:
+        def at(start: ir.Value, number: int | ir.Value, apart: ir.Value, vector: int = 0) -> ir.Value:
+            number = depth.type(number) if isinstance(number, int) else number
+            return builder.add(builder.add(start, builder.mul(number, apart)), depth.type(vector * WIDTH))
+
+        places = [(i, j, at(start_c, i, numbers, j)) for i in range(_ROWS) for j in range(num_vectors)]
+        sums = [variable(builder, loaded(builder, c, there)) for *_, there in places]
+        with cgutils.for_range(builder, depth) as loop:
+            right = [loaded(builder, b, at(start_b, loop.index, numbers, j)) for j in range(num_vectors)]
+            heads = [at(at(start, i, row), loop.index, column) for i in range(_ROWS)]
+            left = [everywhere(builder, builder.load(builder.gep(a, [head])), VECTOR) for head in heads]
+            for (i, j, _), value in zip(places, sums, strict=True):
+                builder.store(added_product(builder, builder.load(value), left[i], right[j]), value)
+        for (*_, there), value in zip(places, sums, strict=True):
+            store(builder, builder.load(value), c, there)
+
+    return instruction(types.void, build)
+
+
+def _build_softmax(
+    builder: ir.IRBuilder, scores: ir.Value, added: ir.Value, columns: ir.Value, scale: ir.Value
+) -> None:
+    top, weight = variable(builder, all_of(-math.inf)), variable(builder, all_of(0.0))
+    scale = everywhere(builder, scale, VECTOR)
+    with every_vector(builder, columns) as i:
+        score = added_product(builder, loaded(builder, added, i), loaded(builder, scores, i), scale)
+        store(builder, score, scores, i)
+        builder.store(larger(builder, builder.load(top), score), top)
+    highest = everywhere(builder, largest(builder, builder.load(top)), VECTOR)
+    with every_vector(builder, columns) as i:
+        power = exponential(builder, builder.fsub(loaded(builder, scores, i), highest))
+        store(builder, power, scores, i)
+        builder.store(builder.fadd(builder.load(weight), power), weight)
+    share = builder.fdiv(ir.FloatType()(1.0), total(builder, builder.load(weight)))
+    share = everywhere(builder, share, VECTOR)
+    with every_vector(builder, columns) as i:
+        store(builder, builder.fmul(loaded(builder, scores, i), share), scores, i)
+
+
+def _build_softmax_back(
+    builder: ir.IRBuilder, gradient: ir.Value, probabilities: ir.Value, columns: ir.Value, scale: ir.Value
+) -> None:
+    shared = variable(builder, all_of(0.0))
+    with every_vector(builder, columns) as i:
+        both = loaded(builder, gradient, i), loaded(builder, probabilities, i)
+        builder.store(added_product(builder, builder.load(shared), *both), shared)
+    mean, scale = (everywhere(builder, each, VECTOR) for each in (total(builder, builder.load(shared)), scale))
+    with every_vector(builder, columns) as i:
+        difference = builder.fsub(loaded(builder, gradient, i), mean)
+        scaled = builder.fmul(builder.fmul(difference, loaded(builder, probabilities, i)), scale)
+        store(builder, scaled, gradient, i)
+
+
+def _build_multiply(builder: ir.IRBuilder, x: ir.Value, factors: ir.Value, columns: ir.Value) -> None:
+    with every_vector(builder, columns) as i:
+        store(builder, builder.fmul(loaded(builder, x, i), loaded(builder, factors, i)), x, i)
+
+
+_one, _two = _tile(1), _tile(2)
+_softmax = instruction(types.void, _build_softmax)
+"""Makes, in place, of a row of scores their softmax, after what is to be added."""
+_softmax_back = instruction(types.void, _build_softmax_back)
+"""Makes, in place, of a row of gradients of probabilities the gradients of the scores before their scale."""
+_multiply = instruction(types.void, _build_multiply)
+"""Multiplies a row by factors, in place."""
