@@ -6,11 +6,12 @@ differs is which passes over memory are made, and in which precision a product i
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention
@@ -125,32 +126,21 @@ class _CompiledAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor | None, joint: Tensor, bias: Tensor | None, noise: Tensor | None) -> Tensor:
         own, joint = None if query is None else query.contiguous(), joint.contiguous()
-        added = None if bias is None else _in_numpy(bias[:, 0, 0].float())
-        given = _in_numpy(own), _in_numpy(joint), added, _in_numpy(noise), torch.get_num_threads()
-        found, probabilities = attend(*given, keeps_probabilities=any(ctx.needs_input_grad))
-        if probabilities is not None:
-            ctx.save_for_backward(own, joint, noise, torch.from_numpy(probabilities))
-        return _like(found, joint)
+        added = None if bias is None else bias[:, 0, 0]
+        needs_gradient = any(ctx.needs_input_grad)
+        out, probabilities = attend(
+            own, joint, added, noise, torch.get_num_threads(), keeps_probabilities=needs_gradient
+        )
+        if needs_gradient:
+            ctx.save_for_backward(own, joint, noise, probabilities)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, joint, noise, probabilities = map(_in_numpy, ctx.saved_tensors)
-        given = _in_numpy(gradient.contiguous())
-        of_query, of_joint = attend_back(given, query, joint, noise, probabilities, torch.get_num_threads())
-        return None if of_query is None else _like(of_query, gradient), _like(of_joint, gradient), None, None
-
-
-def _in_numpy(values: Tensor | None) -> Any:
-    """Give the same memory as an array; numpy has no bfloat16, and gets its bits."""
-    if values is None:
-        return None
-    return (values.detach().view(torch.uint16) if values.dtype == torch.bfloat16 else values.detach()).numpy()
-
-
-def _like(array: Shaped[np.ndarray, "*shape"], values: Tensor) -> Tensor:
-    """Give the same memory as a tensor with the type of such values."""
-    return torch.from_numpy(array).view(values.dtype)
+        query, joint, noise, probabilities = ctx.saved_tensors
+        given = gradient.contiguous(), query, joint, noise, probabilities
+        return *attend_back(*given, torch.get_num_threads()), None, None
 
 
 def drop(values: Tensor, fraction: float) -> Tensor:
@@ -168,10 +158,15 @@ def kept(shape: tuple[int, ...], dropped: float, dtype: torch.dtype) -> Tensor:
     The fraction is rounded to a multiple of 2^-16 (0.1 becomes 0.100006), and the factor is that fraction's own. The
     generator's seed is drawn by torch's, so that whoever seeds torch draws the same.
     """
-    num_values = torch.Size(shape).numel()
+    num_values = math.prod(shape)
     num_dropped = min(max(round(dropped * STEPS), 1), STEPS - 1)
     factors = torch.empty(-(-num_values // AT_ONCE) * AT_ONCE, dtype=dtype)
-    factor = torch.tensor(STEPS / (STEPS - num_dropped), dtype=dtype).view(_BITS[dtype.itemsize])
     seed = int(torch.empty((), dtype=torch.int64).random_())
-    draw_factors(factors.view(factor.dtype).numpy(), seed, num_dropped, int(factor), torch.get_num_threads())
+    draw_factors(factors, seed, num_dropped, _factor_bits(num_dropped, dtype), torch.get_num_threads())
     return factors[:num_values].view(shape)
+
+
+@cache
+def _factor_bits(num_dropped: int, dtype: torch.dtype) -> int:
+    """Give the bits of the factor that keeps the mean."""
+    return int(torch.tensor(STEPS / (STEPS - num_dropped), dtype=dtype).view(_BITS[dtype.itemsize]))

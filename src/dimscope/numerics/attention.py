@@ -14,14 +14,17 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+import torch
+from jaxtyping import Float, Float32, Shaped
 from llvmlite import ir
 from numba import carray, types
 from numba.core import cgutils
+from torch import Tensor
 
 from dimscope.numerics.compiled import compiled, everywhere, instruction, pointer
 from dimscope.numerics.threads import Task, next_range
 from dimscope.numerics.vectors import (
+    KINDS,
     VECTOR,
     WIDTH,
     added_product,
@@ -42,7 +45,7 @@ _GROUP = 64
 """Queries that are looked at together."""
 _ROWS = 4
 """Rows of a product whose sums are in registers at once."""
-_TOLD = ("query", "joint", "query_parts", "parts", "tokens", "read", "heads", "dims", "columns")
+_SIZES = ("query_parts", "parts", "tokens", "read", "heads", "dims", "columns")
 
 
 def whole_vectors(count: int) -> int:
@@ -55,58 +58,53 @@ def whole_vectors(count: int) -> int:
 
 
 def attend(
-    query: Shaped[np.ndarray, "batch read heads dims"] | None,
-    joint: Shaped[np.ndarray, "batch tokens parts heads dims"],
-    bias: Float32[np.ndarray, "batch tokens"] | None,
-    noise: Float32[np.ndarray, "batch heads read columns"] | None,
+    query: Float[Tensor, "batch read heads dims"] | None,
+    joint: Float[Tensor, "batch tokens parts heads dims"],
+    bias: Float[Tensor, "batch tokens"] | None,
+    noise: Float32[Tensor, "batch heads read columns"] | None,
     num_threads: int,
     *,
     keeps_probabilities: bool = True,
-) -> tuple[Shaped[np.ndarray, "batch read heads dims"], Float32[np.ndarray, "batch heads read columns"] | None]:
+) -> tuple[Float[Tensor, "batch read heads dims"], Float32[Tensor, "batch heads read columns"] | None]:
     """Give what is attended to, and, where told, the probabilities before `noise`, dropout's factors, is multiplied in.
 
     Without `query`, the first part of `joint` is the queries; its last two are keys and values. `bias` is added to the
-    scores. All lie in memory without gaps; numbers are float32, or the bits of bfloat16 as uint16.
+    scores. All lie in memory without gaps; numbers are float32 or bfloat16.
     """
-    batch, tokens, _, heads, dims = joint.shape
-    read = tokens if query is None else query.shape[1]
-    added = np.full((batch, whole_vectors(tokens)), -np.inf, np.float32)
-    added[:, :tokens] = 0 if bias is None else bias
-    out = np.empty((batch, read, heads, dims), joint.dtype)
-    probabilities = np.empty((batch, heads, read, added.shape[1]), np.float32) if keeps_probabilities else None
-    arrays = _places(noise=noise, added=added, probabilities=probabilities, out=out)
-    _attending(joint.dtype)(num_threads, batch * heads, **_told(query, joint, read), **arrays)
-    return out, probabilities
+    sizes = _sizes(query, joint)
+    batch, read, heads, columns = len(joint), sizes["read"], sizes["heads"], sizes["columns"]
+    added = joint.new_full((batch, columns), -math.inf, dtype=torch.float32)
+    added[:, : sizes["tokens"]] = 0 if bias is None else bias
+    out = joint.new_empty((batch, read, *joint.shape[3:]))
+    kept = joint.new_empty((batch, heads, read, columns), dtype=torch.float32) if keeps_probabilities else None
+    told = {"query": joint if query is None else query, "joint": joint, "noise": noise, "added": added, **sizes}
+    _attending(KINDS[joint.dtype])(num_threads, batch * heads, **told, probabilities=kept, out=out)
+    return out, kept
 
 
 def attend_back(
-    gradient: Shaped[np.ndarray, "batch read heads dims"],
-    query: Shaped[np.ndarray, "batch read heads dims"] | None,
-    joint: Shaped[np.ndarray, "batch tokens parts heads dims"],
-    noise: Float32[np.ndarray, "batch heads read columns"] | None,
-    probabilities: Float32[np.ndarray, "batch heads read columns"],
+    gradient: Float[Tensor, "batch read heads dims"],
+    query: Float[Tensor, "batch read heads dims"] | None,
+    joint: Float[Tensor, "batch tokens parts heads dims"],
+    noise: Float32[Tensor, "batch heads read columns"] | None,
+    probabilities: Float32[Tensor, "batch heads read columns"],
     num_threads: int,
-) -> tuple[Shaped[np.ndarray, "batch read heads dims"] | None, Shaped[np.ndarray, "batch tokens parts heads dims"]]:
+) -> tuple[Float[Tensor, "batch read heads dims"] | None, Float[Tensor, "batch tokens parts heads dims"]]:
     """Give the gradients of `query`, if it stands alone, and of `joint`."""
-    read, heads = gradient.shape[1:3]
-    of_query, of_joint = None if query is None else np.empty_like(query), np.empty_like(joint)
-    arrays = _places(noise=noise, probabilities=probabilities, gradient=gradient, of_joint=of_joint)
-    of_asking = (of_joint if of_query is None else of_query).ctypes.data
-    told = _told(query, joint, read)
-    _returning(joint.dtype)(num_threads, len(joint) * heads, **told, **arrays, of_query=of_asking)
+    of_query, of_joint = None if query is None else torch.empty_like(query), torch.empty_like(joint)
+    told = {"query": joint if query is None else query, "joint": joint, "noise": noise, "probabilities": probabilities}
+    out = {"of_query": of_joint if of_query is None else of_query, "of_joint": of_joint}
+    sizes = _sizes(query, joint)
+    task = _returning(KINDS[joint.dtype])
+    task(num_threads, len(joint) * sizes["heads"], gradient=gradient, **told, **out, **sizes)
     return of_query, of_joint
 
 
-def _told(query: np.ndarray | None, joint: np.ndarray, read: int) -> dict[str, int]:
-    """Give where queries, keys and values are; queries of the joint product are a part among others."""
+def _sizes(query: Tensor | None, joint: Tensor) -> dict[str, int]:
+    """Give the sizes; queries of the joint product are a part among others."""
     _, tokens, parts, heads, dims = joint.shape
-    asking, query_parts = (joint, parts) if query is None else (query, 1)
-    sizes = (query_parts, parts, tokens, read, heads, dims, whole_vectors(tokens))
-    return dict(zip(_TOLD, (asking.ctypes.data, joint.ctypes.data, *sizes), strict=True))
-
-
-def _places(**arrays: np.ndarray | None) -> dict[str, int]:
-    return {name: 0 if each is None else each.ctypes.data for name, each in arrays.items()}
+    query_parts, read = (parts, tokens) if query is None else (1, query.shape[1])
+    return dict(zip(_SIZES, (query_parts, parts, tokens, read, heads, dims, whole_vectors(tokens)), strict=True))
 
 
 @cache
@@ -143,7 +141,7 @@ def _attending(kind: np.dtype) -> Task:
                     _write(found, out[at, start:stop, head])
             first, last = next_range(given)
 
-    return Task(attend_heads, *_TOLD, "noise", "added", "probabilities", "out")
+    return Task(attend_heads, *_SIZES, "query", "joint", "noise", "added", "probabilities", "out")
 
 
 @cache
@@ -192,7 +190,8 @@ def _returning(kind: np.dtype) -> Task:
                 _write(of_values, of_joint[at, :, work.parts - 1, head])
             first, last = next_range(given)
 
-    return Task(return_heads, *_TOLD, "noise", "probabilities", "gradient", "of_query", "of_joint")
+    names = ("query", "joint", "noise", "probabilities", "gradient", "of_query", "of_joint")
+    return Task(return_heads, *_SIZES, *names)
 
 
 @compiled

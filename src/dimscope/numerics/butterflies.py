@@ -55,10 +55,9 @@ def transform(
     length = min(x.shape[1], PIECE)
     while 0 < x.size < length * num_threads:
         length //= 2
-    there = {"out": out.ctypes.data, "length": length}
-    _transforming(x.dtype)(num_threads, x.size // length, x=x.ctypes.data, **there)
+    _transforming(x.dtype)(num_threads, x.size // length, x=x, out=out, length=length)
     if length < x.shape[1]:
-        _joining(x.dtype)(num_threads, length // REGISTER, size=x.size, n=x.shape[1], **there)
+        _joining(x.dtype)(num_threads, length // REGISTER, out=out, length=length, size=x.size, n=x.shape[1])
     return out
 
 

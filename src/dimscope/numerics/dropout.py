@@ -6,6 +6,7 @@ place alone, so any number of threads draws the same. Each word gives four numbe
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from jaxtyping import Shaped
 from llvmlite import ir
 from numba import carray, types
 from numba.core import cgutils
+from torch import Tensor
 
 from dimscope.numerics.compiled import everywhere, instruction, pointer
 from dimscope.numerics.threads import Task, next_range
@@ -31,9 +33,9 @@ _DRAWN = ir.VectorType(ir.IntType(16), AT_ONCE)
 
 
 def draw_factors(
-    out: Shaped[np.ndarray, " factors"], seed: int, num_dropped: int, factor: int, num_threads: int
+    out: Shaped[Tensor | np.ndarray, " factors"], seed: int, num_dropped: int, factor: int, num_threads: int
 ) -> None:
-    """Fill `out`, uint16 or uint32, with `factor` or, in `num_dropped` of 2¹⁶ places on average, 0.
+    """Fill `out`, numbers of two or four bytes, with `factor` or, in `num_dropped` of 2¹⁶ places on average, 0.
 
     Factors are the bits of whatever number is meant; `out` has a multiple of 32 of them.
 
@@ -42,19 +44,15 @@ def draw_factors(
     >>> np.unique(out).tolist()
     [0, 3]
     """
-    _drawing(out.dtype)(
-        min(num_threads, out.size // LONG),
-        out.size // AT_ONCE,
-        out=out.ctypes.data,
-        seed=seed,
-        num_dropped=num_dropped,
-        factor=factor,
-    )
+    drawing, size = _drawing(out.itemsize), math.prod(out.shape)
+    told = {"out": out, "seed": seed, "num_dropped": num_dropped, "factor": factor}
+    drawing(min(num_threads, size // LONG), size // AT_ONCE, **told)
 
 
 @cache
-def _drawing(kind: np.dtype) -> Task:
-    """Give the task that draws factors of this kind."""
+def _drawing(num_bytes: int) -> Task:
+    """Give the task that draws factors of so many bytes."""
+    kind = np.dtype(f"u{num_bytes}")
 
     def draw(given: Any) -> None:
         work = carray(given, 1)[0]

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numba import carray, cfunc, from_dtype, njit, types
 from numba.core import cgutils
+from torch import Tensor
 
 from dimscope.numerics.compiled import compiled, instruction
 
@@ -31,24 +32,33 @@ _PROCESS = os.getpid()
 class Task:
     """What every thread does, compiled when it is first called.
 
-    The kernel is called with the address of a record: `num_pieces` and whole numbers of these `names`. It asks
+    The kernel is called with the address of a record: `num_pieces`, and numbers and places of these `names`. It asks
     `next_range` which pieces are to be done.
     """
 
     def __init__(self, kernel: Callable[[Any], None], *names: str) -> None:
-        self._kernel = kernel
-        self._kind = np.dtype([(name, np.intp) for name in ("next_range", "num_ranges", "num_pieces", *names)])
+        self._kernel, self._names = kernel, ("next_range", "num_ranges", "num_pieces", *names)
+        self._kind = np.dtype([(name, np.intp) for name in self._names])
 
     @cached_property
     def _compiled(self) -> Any:
         return compiled(self._kernel, cfunc, types.void(types.CPointer(from_dtype(self._kind))))
 
-    def __call__(self, num_threads: int, num_pieces: int, **numbers: int) -> None:
-        """Do it in so many threads at once, or in fewer: see `in_torch_threads`."""
+    def __call__(self, num_threads: int, num_pieces: int, **told: int | Tensor | np.ndarray | None) -> None:
+        """Do it in so many threads at once, or in fewer: see `in_torch_threads`.
+
+        Of tensors and arrays the kernel is told where their first number stands, or 0 where there is none.
+        """
         num_threads = max(min(num_threads, num_pieces), 1)
-        numbers |= {"next_range": 0, "num_ranges": min(_RANGES * num_threads, num_pieces), "num_pieces": num_pieces}
-        record = np.array([tuple(numbers[name] for name in self._kind.names or ())], self._kind)
+        told |= {"next_range": 0, "num_ranges": min(_RANGES * num_threads, num_pieces), "num_pieces": num_pieces}
+        record = np.array([tuple(_number(told[name]) for name in self._names)], self._kind)
         in_torch_threads(self._compiled, record, num_threads)
+
+
+def _number(told: int | Tensor | np.ndarray | None) -> int:
+    if isinstance(told, Tensor):
+        return told.data_ptr()
+    return told.ctypes.data if isinstance(told, np.ndarray) else told or 0
 
 
 def in_torch_threads(task: Any, record: np.ndarray, num_threads: int) -> None:

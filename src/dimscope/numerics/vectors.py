@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
+import torch
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -19,6 +21,8 @@ from dimscope.numerics.compiled import instruction
 WIDTH = 16
 """Numbers of a vector; processors with smaller registers take several for it."""
 VECTOR = ir.VectorType(ir.FloatType(), WIDTH)
+KINDS = {torch.float32: np.dtype(np.float32), torch.bfloat16: np.dtype(np.uint16)}
+"""As what numpy sees the numbers of a tensor."""
 
 _HALF, _WHOLE = ir.IntType(16), ir.IntType(32)
 _WHOLES = ir.VectorType(_WHOLE, WIDTH)
