@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 
-from dimscope.core.memory import keep_freed_memory
+import numpy as np
+import pytest
+
+from dimscope.core.memory import in_own_pages, keep_freed_memory
 
 _SCRIPT = """
 import resource
 import numpy as np
-from dimscope.core.memory import keep_freed_memory
+from dimscope.core.memory import in_own_pages, keep_freed_memory
 
 if {kept}:
     assert keep_freed_memory()
@@ -40,3 +43,27 @@ def test_the_same_memory_is_not_asked_for_again():
 def test_other_systems_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_memory()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux what the process holds")
+def test_own_pages_go_back_at_once_and_take_nothing_before_they_are_written_to():
+    keep_freed_memory()
+    held = [_resident()]
+    rows = in_own_pages(2**14, 2**10)
+    held.append(_resident())
+    rows[:] = 1
+    held.append(_resident())
+    assert rows.sum() == 2**24
+    del rows
+    held.append(_resident())
+    grown = np.diff(held) / 2**20
+    np.testing.assert_allclose(grown, [0, 64, -64], atol=8)
+
+
+def _resident() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_no_rows_are_no_pages():
+    assert in_own_pages(0, 5).shape == (0, 5)

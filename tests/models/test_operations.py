@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from dimscope.models.operations import attention, drop, joint_linear, kept
-from dimscope.numerics.attention import whole_vectors
+from dimscope.numerics.kernels.vectors import whole_vectors
 
 BATCH, TOKENS, HEADS, DIMS = 3, 5, 2, 4
 

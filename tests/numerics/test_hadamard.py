@@ -4,8 +4,8 @@ import torch
 from scipy.linalg import hadamard
 
 from dimscope.core.errors import UserError
-from dimscope.numerics import butterflies, threads
 from dimscope.numerics.hadamard import level_by_level, walsh_hadamard
+from dimscope.numerics.kernels import butterflies, threads
 
 
 def one_level_at_a_time(x):

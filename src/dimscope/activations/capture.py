@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dimscope.activations.hooks import AtSite, hooked
 from dimscope.activations.places import Places
+from dimscope.core.memory import in_own_pages
 from dimscope.models.classify import classify
 from dimscope.models.direct import DirectPass, has_direct_pass
 from dimscope.models.load import Network
@@ -66,7 +67,7 @@ def _with_room(rows: np.ndarray | None, num_rows: int, num_dims: int) -> Float[n
     """
     if rows is not None and len(rows) >= num_rows:
         return rows
-    larger = np.empty((num_rows + num_rows // 4, num_dims), np.float32)
+    larger = in_own_pages(num_rows + num_rows // 4, num_dims)
     if rows is not None:
         larger[: len(rows)] = rows
     return larger

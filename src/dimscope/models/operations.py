@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
-from dimscope.numerics.attention import attend, attend_back, whole_vectors
-from dimscope.numerics.dropout import AT_ONCE, STEPS, draw_factors
+from dimscope.numerics.kernels.attention import attend, attend_back
+from dimscope.numerics.kernels.dropout import AT_ONCE, STEPS, draw_factors
+from dimscope.numerics.kernels.vectors import whole_vectors
 
 _BITS = {2: torch.uint16, 4: torch.uint32}
 
@@ -118,7 +119,7 @@ def attention(
 
 
 class _CompiledAttention(torch.autograd.Function):
-    """The attention of `numerics/attention.py`, for processors.
+    """The attention of `numerics/kernels/attention.py`, for processors.
 
     torch's own splits and joins heads in walks over memory of their own, and can drop but by its plainest way.
     """

@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from dimscope.core.errors import UserError
-from dimscope.numerics.butterflies import transform
+from dimscope.numerics.kernels.butterflies import transform
 
 COMPILED = (torch.float32, torch.float64)
 """What `butterflies` is for, on the processor; all else is computed level by level by torch."""

@@ -17,8 +17,8 @@ from numba import carray, types
 from numba.core import cgutils
 from torch import Tensor
 
-from dimscope.numerics.compiled import everywhere, instruction, pointer
-from dimscope.numerics.threads import Task, next_range
+from dimscope.numerics.kernels.instructions import everywhere, instruction, pointer
+from dimscope.numerics.kernels.threads import Task, next_range
 
 AT_ONCE = 32
 """Factors of one visit, of the eight words that a register of 64 bytes holds."""

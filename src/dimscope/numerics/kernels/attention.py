@@ -18,15 +18,14 @@ import torch
 from jaxtyping import Float, Float32, Shaped
 from llvmlite import ir
 from numba import carray, types
-from numba.core import cgutils
 from torch import Tensor
 
-from dimscope.numerics.compiled import compiled, everywhere, instruction, pointer
-from dimscope.numerics.threads import Task, next_range
-from dimscope.numerics.vectors import (
+from dimscope.numerics.kernels.instructions import compiled, everywhere, instruction, pointer
+from dimscope.numerics.kernels.small_products import add_product, room_for
+from dimscope.numerics.kernels.threads import Task, next_range
+from dimscope.numerics.kernels.vectors import (
     KINDS,
     VECTOR,
-    WIDTH,
     added_product,
     all_of,
     every_vector,
@@ -39,22 +38,12 @@ from dimscope.numerics.vectors import (
     store,
     total,
     variable,
+    whole_vectors,
 )
 
 _GROUP = 64
 """Queries that are looked at together."""
-_ROWS = 4
-"""Rows of a product whose sums are in registers at once."""
 _SIZES = ("query_parts", "parts", "tokens", "read", "heads", "dims", "columns")
-
-
-def whole_vectors(count: int) -> int:
-    """Give how many numbers there are room for in the vectors that hold so many.
-
-    >>> whole_vectors(17)
-    32
-    """
-    return -(-count // WIDTH) * WIDTH
 
 
 def attend(
@@ -120,8 +109,8 @@ def _attending(kind: np.dtype) -> Task:
         added = carray(pointer(work.added), (batch, work.columns), np.float32)
         noise = carray(pointer(work.noise), (batch, heads, read, work.columns), np.float32)
         probabilities = carray(pointer(work.probabilities), noise.shape, np.float32)
-        keys, values = _room(dims, work.columns), _room(tokens, dims)
-        asked, scores, found = _room(_GROUP, dims), _room(_GROUP, work.columns), _room(_GROUP, dims)
+        keys, values = room_for(dims, work.columns), room_for(tokens, dims)
+        asked, scores, found = room_for(_GROUP, dims), room_for(_GROUP, work.columns), room_for(_GROUP, dims)
         first, last = next_range(given)
         while first < last:
             for piece in range(first, last):
@@ -137,7 +126,7 @@ def _attending(kind: np.dtype) -> Task:
                     if work.noise:
                         _multiply_rows(scores, noise[at, head, start:stop])
                     found[:] = 0
-                    _add_product(scores, work.columns, 1, values, found, stop - start, tokens)
+                    add_product(scores, work.columns, 1, values, found, stop - start, tokens)
                     _write(found, out[at, start:stop, head])
             first, last = next_range(given)
 
@@ -158,10 +147,10 @@ def _returning(kind: np.dtype) -> Task:
         gradient = carray(pointer(work.gradient), (batch, read, heads, dims), kind)
         noise = carray(pointer(work.noise), (batch, heads, read, work.columns), np.float32)
         probabilities = carray(pointer(work.probabilities), noise.shape, np.float32)
-        keys, values = _room(tokens, dims), _room(dims, work.columns)
-        of_keys, of_values = _room(work.columns, dims), _room(work.columns, dims)
-        asked, of_asked, wanted = _room(_GROUP, dims), _room(_GROUP, dims), _room(_GROUP, dims)
-        used, of_scores = _room(_GROUP, work.columns), _room(_GROUP, work.columns)
+        keys, values = room_for(tokens, dims), room_for(dims, work.columns)
+        of_keys, of_values = room_for(work.columns, dims), room_for(work.columns, dims)
+        asked, of_asked, wanted = room_for(_GROUP, dims), room_for(_GROUP, dims), room_for(_GROUP, dims)
+        used, of_scores = room_for(_GROUP, work.columns), room_for(_GROUP, work.columns)
         first, last = next_range(given)
         while first < last:
             for piece in range(first, last):
@@ -176,15 +165,15 @@ def _returning(kind: np.dtype) -> Task:
                     _read(gradient[at, start:stop, head], wanted)
                     used[:num_rows] = probabilities[at, head, start:stop]
                     of_scores[:], of_asked[:] = 0, 0
-                    _add_product(wanted, wanted.shape[1], 1, values, of_scores, num_rows, dims)
+                    add_product(wanted, wanted.shape[1], 1, values, of_scores, num_rows, dims)
                     if work.noise:
                         _multiply_rows(used, noise[at, head, start:stop])
                         _multiply_rows(of_scores, noise[at, head, start:stop])
                     for i in range(num_rows):
                         _softmax_back(of_scores[i], probabilities[at, head, start + i], work.columns, _scale(dims))
-                    _add_product(used, 1, work.columns, wanted, of_values, tokens, num_rows)
-                    _add_product(of_scores, 1, work.columns, asked, of_keys, tokens, num_rows)
-                    _add_product(of_scores, work.columns, 1, keys, of_asked, num_rows, tokens)
+                    add_product(used, 1, work.columns, wanted, of_values, tokens, num_rows)
+                    add_product(of_scores, 1, work.columns, asked, of_keys, tokens, num_rows)
+                    add_product(of_scores, work.columns, 1, keys, of_asked, num_rows, tokens)
                     _write(of_asked, of_query[at, start:stop, 0, head])
                 _write(of_keys, of_joint[at, :, work.parts - 2, head])
                 _write(of_values, of_joint[at, :, work.parts - 1, head])
@@ -192,12 +181,6 @@ def _returning(kind: np.dtype) -> Task:
 
     names = ("query", "joint", "noise", "probabilities", "gradient", "of_query", "of_joint")
     return Task(return_heads, *_SIZES, *names)
-
-
-@compiled
-def _room(num_rows: int, num_numbers: int) -> Float32[np.ndarray, "rows numbers"]:
-    """Give zeros for so many rows, or a few more, of so many numbers in whole vectors."""
-    return np.zeros((-(-num_rows // _ROWS) * _ROWS, -(-num_numbers // WIDTH) * WIDTH), np.float32)
 
 
 @compiled
@@ -240,7 +223,7 @@ def _attend(
 ) -> None:
     """Write the probabilities of a group of queries into `scores`."""
     scores[:] = 0
-    _add_product(asked, asked.shape[1], 1, keys, scores, num_rows, dims)
+    add_product(asked, asked.shape[1], 1, keys, scores, num_rows, dims)
     for i in range(num_rows):
         _softmax(scores[i], added, scores.shape[1], _scale(dims))
 
@@ -249,62 +232,6 @@ def _attend(
 def _multiply_rows(x: Float32[np.ndarray, "_rows columns"], factors: Float32[np.ndarray, "rows columns"]) -> None:
     for row in range(factors.shape[0]):
         _multiply(x[row], factors[row], factors.shape[1])
-
-
-@compiled
-def _add_product(
-    a: Float32[np.ndarray, "_rows _columns"],
-    row: int,
-    column: int,
-    b: Float32[np.ndarray, "_depth numbers"],
-    c: Float32[np.ndarray, "_rows numbers"],
-    num_rows: int,
-    depth: int,
-) -> None:
-    """Add a product of matrices to c: entry (i, k) of the first is number i · `row` + k · `column` of a.
-
-    Rows are taken by fours: what a few more than `num_rows` of c get is not said.
-    """
-    numbers = c.shape[1]
-    for i in range(0, num_rows, _ROWS):
-        for j in range(0, numbers - WIDTH, 2 * WIDTH):
-            _two(a, i * row, row, column, b, j, c, i * numbers + j, numbers, depth)
-        if numbers % (2 * WIDTH):
-            _one(a, i * row, row, column, b, numbers - WIDTH, c, (i + 1) * numbers - WIDTH, numbers, depth)
-
-
-def _tile(num_vectors: int) -> Any:
-    """Build what adds to so many vectors in each of four rows of c."""
-
-    def build(
-        builder: ir.IRBuilder,
-        a: ir.Value,
-        start: ir.Value,
-        row: ir.Value,
-        column: ir.Value,
-        b: ir.Value,
-        start_b: ir.Value,
-        c: ir.Value,
-        start_c: ir.Value,
-        numbers: ir.Value,
-        depth: ir.Value,
-    ) -> None:
-        def at(start: ir.Value, number: int | ir.Value, apart: ir.Value, vector: int = 0) -> ir.Value:
-            number = depth.type(number) if isinstance(number, int) else number
-            return builder.add(builder.add(start, builder.mul(number, apart)), depth.type(vector * WIDTH))
-
-        places = [(i, j, at(start_c, i, numbers, j)) for i in range(_ROWS) for j in range(num_vectors)]
-        sums = [variable(builder, loaded(builder, c, there)) for *_, there in places]
-        with cgutils.for_range(builder, depth) as loop:
-            right = [loaded(builder, b, at(start_b, loop.index, numbers, j)) for j in range(num_vectors)]
-            heads = [at(at(start, i, row), loop.index, column) for i in range(_ROWS)]
-            left = [everywhere(builder, builder.load(builder.gep(a, [head])), VECTOR) for head in heads]
-            for (i, j, _), value in zip(places, sums, strict=True):
-                builder.store(added_product(builder, builder.load(value), left[i], right[j]), value)
-        for (*_, there), value in zip(places, sums, strict=True):
-            store(builder, builder.load(value), c, there)
-
-    return instruction(types.void, build)
 
 
 def _build_softmax(
@@ -346,7 +273,6 @@ def _build_multiply(builder: ir.IRBuilder, x: ir.Value, factors: ir.Value, colum
         store(builder, builder.fmul(loaded(builder, x, i), loaded(builder, factors, i)), x, i)
 
 
-_one, _two = _tile(1), _tile(2)
 _softmax = instruction(types.void, _build_softmax)
 """Makes, in place, of a row of scores their softmax, after what is to be added."""
 _softmax_back = instruction(types.void, _build_softmax_back)

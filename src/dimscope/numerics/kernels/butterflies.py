@@ -28,8 +28,8 @@ from llvmlite import ir
 from numba import carray, types
 from numba.core import cgutils
 
-from dimscope.numerics.compiled import compiled, instruction, pointer
-from dimscope.numerics.threads import Task, next_range
+from dimscope.numerics.kernels.instructions import compiled, instruction, pointer
+from dimscope.numerics.kernels.threads import Task, next_range
 
 REGISTER = 64
 """Bytes of a register; processors with smaller ones take several for it."""

@@ -9,7 +9,7 @@ import pytest
 from numba import config
 from scipy.linalg import hadamard
 
-from dimscope.numerics import butterflies
+from dimscope.numerics.kernels import butterflies
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_what_is_compiled_is_kept(imported_from, monkeypatch, tmp_path):
 def test_a_process_may_fork_after_a_transform_in_threads():
     """Threads of a pool that outlived the transform would be missing in the child, which would wait for ever."""
     program = (
-        "import os, numpy as np; from dimscope.numerics.butterflies import LONG, transform\n"
+        "import os, numpy as np; from dimscope.numerics.kernels.butterflies import LONG, transform\n"
         "x = np.arange(2.0 * LONG).reshape(2, -1)\n"
         "expected = transform(x, x.copy(), num_threads=2)\n"
         "child = os.fork()\n"

@@ -22,7 +22,7 @@ from numba import carray, cfunc, from_dtype, njit, types
 from numba.core import cgutils
 from torch import Tensor
 
-from dimscope.numerics.compiled import compiled, instruction
+from dimscope.numerics.kernels.instructions import compiled, instruction
 
 _RANGES = 8
 """Ranges for each thread."""

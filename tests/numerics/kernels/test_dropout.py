@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dimscope.numerics import dropout
-from dimscope.numerics.dropout import STEPS, draw_factors
+from dimscope.numerics.kernels import dropout
+from dimscope.numerics.kernels.dropout import STEPS, draw_factors
 
 SEEDS = [0, 5, 2**63 - 1]
 

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from numba import carray
 
-from dimscope.numerics import threads
-from dimscope.numerics.threads import in_torch_threads
+from dimscope.numerics.kernels import threads
+from dimscope.numerics.kernels.instructions import pointer
+from dimscope.numerics.kernels.threads import Task, in_torch_threads, next_range
 
 
 def at_work(given, num_threads, at_once):
@@ -41,3 +43,20 @@ def test_this_thread_does_it_alone_where_there_are_no_others(lacks, monkeypatch)
 
 def test_one_thread_is_this_one():
     assert at_work(7, num_threads=1, at_once=1) == [(7, threading.get_ident())]
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 5])
+@pytest.mark.parametrize("num_pieces", [0, 1, 7, 1000])
+def test_every_piece_is_done_once(num_pieces, num_threads):
+    def count(given):
+        work = carray(given, 1)[0]
+        done, nothing = carray(pointer(work.done), work.num_pieces, np.intp), work.nothing
+        first, last = next_range(given)
+        while first < last:
+            for piece in range(first, last):
+                done[piece] += work.number + nothing
+            first, last = next_range(given)
+
+    for done in (np.zeros(num_pieces, np.intp), torch.zeros(num_pieces, dtype=torch.int64)):
+        Task(count, "done", "number", "nothing")(num_threads, num_pieces, done=done, number=3, nothing=None)
+        assert done.tolist() == [3] * num_pieces

@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from dimscope.numerics.compiled import instruction
+from dimscope.numerics.kernels.instructions import instruction
 
 WIDTH = 16
 """Numbers of a vector; processors with smaller registers take several for it."""
@@ -31,6 +31,15 @@ _LEAST = -87.0
 """Powers of e below this one's count as 0."""
 _TERMS = 8
 """Of the series of the exponential function: up to half of log 2 the next term is 5e-9."""
+
+
+def whole_vectors(count: int) -> int:
+    """Give how many numbers there are room for in the vectors that hold so many.
+
+    >>> whole_vectors(17)
+    32
+    """
+    return -(-count // WIDTH) * WIDTH
 
 
 def loaded(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
