@@ -115,19 +115,20 @@ def _attending(kind: np.dtype) -> Task:
         while first < last:
             for piece in range(first, last):
                 at, head = piece // heads, piece % heads
-                _read_turned(joint[at, :, work.parts - 2, head], keys)
-                _read(joint[at, :, work.parts - 1, head], values)
+                _copy_turned(joint[at, :, work.parts - 2, head], keys)
+                _copy(joint[at, :, work.parts - 1, head], values, tokens, dims)
                 for start in range(0, read, _GROUP):
                     stop = min(start + _GROUP, read)
-                    _read(query[at, start:stop, 0, head], asked)
-                    _attend(asked, keys, added[at], scores, stop - start, dims)
+                    rows = stop - start
+                    _copy(query[at, start:stop, 0, head], asked, rows, dims)
+                    _attend(asked, keys, added[at], scores, rows, dims)
                     if work.probabilities:
-                        probabilities[at, head, start:stop] = scores[: stop - start]
+                        probabilities[at, head, start:stop] = scores[:rows]
                     if work.noise:
                         _multiply_rows(scores, noise[at, head, start:stop])
                     found[:] = 0
-                    add_product(scores, work.columns, 1, values, found, stop - start, tokens)
-                    _write(found, out[at, start:stop, head])
+                    add_product(scores, work.columns, 1, values, found, rows, tokens)
+                    _copy(found, out[at, start:stop, head], rows, dims)
             first, last = next_range(given)
 
     return Task(attend_heads, *_SIZES, "query", "joint", "noise", "added", "probabilities", "out")
@@ -155,28 +156,28 @@ def _returning(kind: np.dtype) -> Task:
         while first < last:
             for piece in range(first, last):
                 at, head = piece // heads, piece % heads
-                _read(joint[at, :, work.parts - 2, head], keys)
-                _read_turned(joint[at, :, work.parts - 1, head], values)
+                _copy(joint[at, :, work.parts - 2, head], keys, tokens, dims)
+                _copy_turned(joint[at, :, work.parts - 1, head], values)
                 of_keys[:], of_values[:] = 0, 0
                 for start in range(0, read, _GROUP):
                     stop = min(start + _GROUP, read)
-                    num_rows = stop - start
-                    _read(query[at, start:stop, 0, head], asked)
-                    _read(gradient[at, start:stop, head], wanted)
-                    used[:num_rows] = probabilities[at, head, start:stop]
+                    rows = stop - start
+                    _copy(query[at, start:stop, 0, head], asked, rows, dims)
+                    _copy(gradient[at, start:stop, head], wanted, rows, dims)
+                    used[:rows] = probabilities[at, head, start:stop]
                     of_scores[:], of_asked[:] = 0, 0
-                    add_product(wanted, wanted.shape[1], 1, values, of_scores, num_rows, dims)
+                    add_product(wanted, wanted.shape[1], 1, values, of_scores, rows, dims)
                     if work.noise:
                         _multiply_rows(used, noise[at, head, start:stop])
                         _multiply_rows(of_scores, noise[at, head, start:stop])
-                    for i in range(num_rows):
+                    for i in range(rows):
                         _softmax_back(of_scores[i], probabilities[at, head, start + i], work.columns, _scale(dims))
-                    add_product(used, 1, work.columns, wanted, of_values, tokens, num_rows)
-                    add_product(of_scores, 1, work.columns, asked, of_keys, tokens, num_rows)
-                    add_product(of_scores, work.columns, 1, keys, of_asked, num_rows, tokens)
-                    _write(of_asked, of_query[at, start:stop, 0, head])
-                _write(of_keys, of_joint[at, :, work.parts - 2, head])
-                _write(of_values, of_joint[at, :, work.parts - 1, head])
+                    add_product(used, 1, work.columns, wanted, of_values, tokens, rows)
+                    add_product(of_scores, 1, work.columns, asked, of_keys, tokens, rows)
+                    add_product(of_scores, work.columns, 1, keys, of_asked, rows, tokens)
+                    _copy(of_asked, of_query[at, start:stop, 0, head], rows, dims)
+                _copy(of_keys, of_joint[at, :, work.parts - 2, head], tokens, dims)
+                _copy(of_values, of_joint[at, :, work.parts - 1, head], tokens, dims)
             first, last = next_range(given)
 
     names = ("query", "joint", "noise", "probabilities", "gradient", "of_query", "of_joint")
@@ -189,27 +190,20 @@ def _scale(dims: int) -> np.float32:
 
 
 @compiled
-def _read(x: Shaped[np.ndarray, "rows dims"], out: Float32[np.ndarray, "_rows _dims"]) -> None:
-    for row in range(x.shape[0]):
+def _copy(x: Shaped[np.ndarray, "_rows _dims"], out: Shaped[np.ndarray, "_rows _dims"], rows: int, dims: int) -> None:
+    """Write so many rows of so many numbers, of float32 or bfloat16, as float32 or bfloat16."""
+    for row in range(rows):
         read, written = x[row], out[row]
-        for dim in range(x.shape[1]):
+        for dim in range(dims):
             put(written, dim, got(read, dim))
 
 
 @compiled
-def _read_turned(x: Shaped[np.ndarray, "rows dims"], out: Float32[np.ndarray, "_dims _rows"]) -> None:
+def _copy_turned(x: Shaped[np.ndarray, "rows dims"], out: Float32[np.ndarray, "_dims _rows"]) -> None:
     for row in range(x.shape[0]):
         read = x[row]
         for dim in range(x.shape[1]):
             out[dim, row] = got(read, dim)
-
-
-@compiled
-def _write(x: Float32[np.ndarray, "_rows _dims"], out: Shaped[np.ndarray, "rows dims"]) -> None:
-    for row in range(out.shape[0]):
-        read, written = x[row], out[row]
-        for dim in range(out.shape[1]):
-            put(written, dim, got(read, dim))
 
 
 @compiled
