@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -33,9 +34,17 @@ class Rows(Sequence[np.ndarray]):
     [[5, 6], [7]]
     """
 
-    def __init__(self, parts: Sequence[np.ndarray]) -> None:
-        self._ends = np.cumsum([len(each) for each in parts])
-        self._values = np.concatenate([*parts, np.empty(0, np.int32)]).astype(np.int32, copy=False)
+    def __init__(self, rows: Sequence[Sequence[int] | np.ndarray]) -> None:
+        self._ends = np.cumsum([len(each) for each in rows], dtype=np.int64)
+        self._values = np.fromiter(chain.from_iterable(rows), np.int32, self._ends[-1] if len(rows) else 0)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """Give the rows of all parts."""
+        rows = cls([])
+        rows._ends = np.cumsum(np.concatenate([rows._ends, *(np.diff(each._ends, prepend=0) for each in parts)]))
+        rows._values = np.concatenate([rows._values, *(each._values for each in parts)])
+        return rows
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -69,9 +78,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, split: Split, max_length: int) ->
     Raises:
         UserError: the model has no token for an empty text.
     """
-    ids: list[np.ndarray] = []
-    types: list[np.ndarray] = []
-    num_truncated = 0
+    ids: list[Rows] = []
+    types: list[Rows] = []
+    num_truncated = num_empty = 0
     with work("tokenizing", len(split)) as done:
         for start in range(0, len(split), _SENTENCES_AT_ONCE):
             part = slice(start, start + _SENTENCES_AT_ONCE)
@@ -82,16 +91,13 @@ def encode(tokenizer: PreTrainedTokenizerBase, split: Split, max_length: int) ->
                 max_length=max_length,
                 return_attention_mask=False,
             )
-            ids += [np.array(each, np.int32) for each in batch["input_ids"]]
-            types += [np.array(each, np.int32) for each in batch.get("token_type_ids", [])]
+            ids.append(Rows([each or _token_for_nothing(tokenizer) for each in batch["input_ids"]]))
+            types.append(Rows([each or [0] for each in batch.get("token_type_ids", [])]))
             num_truncated += sum(bool(each.overflowing) for each in batch.encodings)
+            num_empty += sum(not each for each in batch["input_ids"])
             done(len(batch["input_ids"]))
-    empty = [place for place, each in enumerate(ids) if not len(each)]
-    for place in empty:
-        ids[place] = _token_for_nothing(tokenizer)
-        if types:
-            types[place] = np.zeros(1, np.int32)
-    return Encoded(Rows(ids), Rows(types) if types else None, num_truncated, len(empty))
+    joined = Rows.joined(types)
+    return Encoded(Rows.joined(ids), joined if len(joined) else None, num_truncated, num_empty)
 
 
 def pad(
@@ -199,11 +205,11 @@ def shuffled_length_batches(
     return [batches[place] for place in rng.permutation(len(batches))]
 
 
-def _token_for_nothing(tokenizer: PreTrainedTokenizerBase) -> Int[np.ndarray, " one"]:
+def _token_for_nothing(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Give the token that begins, or else ends, a text."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
-            return np.array([token], np.int32)
+            return [token]
     raise UserError("some texts are empty, and the model has no token that begins or ends a text: leave them out")
 
 
