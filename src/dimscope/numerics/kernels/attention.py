@@ -41,6 +41,8 @@ from dimscope.numerics.kernels.vectors import (
     whole_vectors,
 )
 
+LONG = 2**15
+"""Numbers of queries, keys and values that are worth a thread."""
 _GROUP = 64
 """Queries that are looked at together."""
 _SIZES = ("query_parts", "parts", "tokens", "read", "heads", "dims", "columns")
@@ -67,6 +69,7 @@ def attend(
     out = joint.new_empty((batch, read, *joint.shape[3:]))
     kept = joint.new_empty((batch, heads, read, columns), dtype=torch.float32) if keeps_probabilities else None
     told = {"query": joint if query is None else query, "joint": joint, "noise": noise, "added": added, **sizes}
+    num_threads = min(num_threads, joint.numel() // LONG)
     _attending(KINDS[joint.dtype])(num_threads, batch * heads, **told, probabilities=kept, out=out)
     return out, kept
 
@@ -83,7 +86,7 @@ def attend_back(
     of_query, of_joint = None if query is None else torch.empty_like(query), torch.empty_like(joint)
     told = {"query": joint if query is None else query, "joint": joint, "noise": noise, "probabilities": probabilities}
     out = {"of_query": of_joint if of_query is None else of_query, "of_joint": of_joint}
-    sizes = _sizes(query, joint)
+    sizes, num_threads = _sizes(query, joint), min(num_threads, joint.numel() // LONG)
     task = _returning(KINDS[joint.dtype])
     task(num_threads, len(joint) * sizes["heads"], gradient=gradient, **told, **out, **sizes)
     return of_query, of_joint
@@ -102,13 +105,10 @@ def _attending(kind: np.dtype) -> Task:
 
     def attend_heads(given: Any) -> None:
         work = carray(given, 1)[0]
-        batch, tokens, read, heads, dims = work.num_pieces // work.heads, work.tokens, work.read, work.heads, work.dims
-        query = carray(pointer(work.query), (batch, read, work.query_parts, heads, dims), kind)
-        joint = carray(pointer(work.joint), (batch, tokens, work.parts, heads, dims), kind)
-        out = carray(pointer(work.out), (batch, read, heads, dims), kind)
-        added = carray(pointer(work.added), (batch, work.columns), np.float32)
-        noise = carray(pointer(work.noise), (batch, heads, read, work.columns), np.float32)
-        probabilities = carray(pointer(work.probabilities), noise.shape, np.float32)
+        tokens, read, heads, dims = work.tokens, work.read, work.heads, work.dims
+        query, joint, noise, probabilities = _views(work, kind)
+        out = carray(pointer(work.out), (len(joint), read, heads, dims), kind)
+        added = carray(pointer(work.added), (len(joint), work.columns), np.float32)
         keys, values = room_for(dims, work.columns), room_for(tokens, dims)
         asked, scores, found = room_for(_GROUP, dims), room_for(_GROUP, work.columns), room_for(_GROUP, dims)
         first, last = next_range(given)
@@ -140,14 +140,13 @@ def _returning(kind: np.dtype) -> Task:
 
     def return_heads(given: Any) -> None:
         work = carray(given, 1)[0]
-        batch, tokens, read, heads, dims = work.num_pieces // work.heads, work.tokens, work.read, work.heads, work.dims
-        query = carray(pointer(work.query), (batch, read, work.query_parts, heads, dims), kind)
-        of_query = carray(pointer(work.of_query), query.shape, kind)
-        joint = carray(pointer(work.joint), (batch, tokens, work.parts, heads, dims), kind)
-        of_joint = carray(pointer(work.of_joint), joint.shape, kind)
-        gradient = carray(pointer(work.gradient), (batch, read, heads, dims), kind)
-        noise = carray(pointer(work.noise), (batch, heads, read, work.columns), np.float32)
-        probabilities = carray(pointer(work.probabilities), noise.shape, np.float32)
+        tokens, read, heads, dims = work.tokens, work.read, work.heads, work.dims
+        query, joint, noise, probabilities = _views(work, kind)
+        of_query, of_joint = (
+            carray(pointer(work.of_query), query.shape, kind),
+            carray(pointer(work.of_joint), joint.shape, kind),
+        )
+        gradient = carray(pointer(work.gradient), (len(joint), read, heads, dims), kind)
         keys, values = room_for(tokens, dims), room_for(dims, work.columns)
         of_keys, of_values = room_for(work.columns, dims), room_for(work.columns, dims)
         asked, of_asked, wanted = room_for(_GROUP, dims), room_for(_GROUP, dims), room_for(_GROUP, dims)
@@ -182,6 +181,16 @@ def _returning(kind: np.dtype) -> Task:
 
     names = ("query", "joint", "noise", "probabilities", "gradient", "of_query", "of_joint")
     return Task(return_heads, *_SIZES, *names)
+
+
+@compiled
+def _views(work: Any, kind: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Give the queries and all parts, [batch, tokens, parts, heads, dims] each, dropout's factors and probabilities."""
+    batch, rest = work.num_pieces // work.heads, (work.heads, work.dims)
+    query = carray(pointer(work.query), (batch, work.read, work.query_parts, *rest), kind)
+    joint = carray(pointer(work.joint), (batch, work.tokens, work.parts, *rest), kind)
+    noise = carray(pointer(work.noise), (batch, work.heads, work.read, work.columns), np.float32)
+    return query, joint, noise, carray(pointer(work.probabilities), noise.shape, np.float32)
 
 
 @compiled
