@@ -45,7 +45,7 @@ LONG = 2**15
 """Numbers of queries, keys and values that are worth a thread."""
 _GROUP = 64
 """Queries that are looked at together."""
-_SIZES = ("query_parts", "parts", "tokens", "read", "heads", "dims", "columns")
+_TOLD = ("query", "joint", "noise", "query_parts", "parts", "tokens", "read", "heads", "dims", "columns")
 
 
 def attend(
@@ -62,15 +62,14 @@ def attend(
     Without `query`, the first part of `joint` is the queries; its last two are keys and values. `bias` is added to the
     scores. All lie in memory without gaps; numbers are float32 or bfloat16.
     """
-    sizes = _sizes(query, joint)
-    batch, read, heads, columns = len(joint), sizes["read"], sizes["heads"], sizes["columns"]
+    told = _told(query, joint, noise)
+    batch, read, heads, columns = len(joint), told["read"], told["heads"], told["columns"]
     added = joint.new_full((batch, columns), -math.inf, dtype=torch.float32)
-    added[:, : sizes["tokens"]] = 0 if bias is None else bias
+    added[:, : told["tokens"]] = 0 if bias is None else bias
     out = joint.new_empty((batch, read, *joint.shape[3:]))
     kept = joint.new_empty((batch, heads, read, columns), dtype=torch.float32) if keeps_probabilities else None
-    told = {"query": joint if query is None else query, "joint": joint, "noise": noise, "added": added, **sizes}
-    num_threads = min(num_threads, joint.numel() // LONG)
-    _attending(KINDS[joint.dtype])(num_threads, batch * heads, **told, probabilities=kept, out=out)
+    task = _attending(KINDS[joint.dtype])
+    task(min(num_threads, joint.numel() // LONG), batch * heads, **told, added=added, probabilities=kept, out=out)
     return out, kept
 
 
@@ -84,19 +83,19 @@ def attend_back(
 ) -> tuple[Float[Tensor, "batch read heads dims"] | None, Float[Tensor, "batch tokens parts heads dims"]]:
     """Give the gradients of `query`, if it stands alone, and of `joint`."""
     of_query, of_joint = None if query is None else torch.empty_like(query), torch.empty_like(joint)
-    told = {"query": joint if query is None else query, "joint": joint, "noise": noise, "probabilities": probabilities}
+    told = {**_told(query, joint, noise), "probabilities": probabilities, "gradient": gradient}
     out = {"of_query": of_joint if of_query is None else of_query, "of_joint": of_joint}
-    sizes, num_threads = _sizes(query, joint), min(num_threads, joint.numel() // LONG)
     task = _returning(KINDS[joint.dtype])
-    task(num_threads, len(joint) * sizes["heads"], gradient=gradient, **told, **out, **sizes)
+    task(min(num_threads, joint.numel() // LONG), len(joint) * told["heads"], **told, **out)
     return of_query, of_joint
 
 
-def _sizes(query: Tensor | None, joint: Tensor) -> dict[str, int]:
-    """Give the sizes; queries of the joint product are a part among others."""
+def _told(query: Tensor | None, joint: Tensor, noise: Tensor | None) -> dict[str, Any]:
+    """Give what there and back are told; queries of the joint product are a part among others."""
     _, tokens, parts, heads, dims = joint.shape
-    query_parts, read = (parts, tokens) if query is None else (1, query.shape[1])
-    return dict(zip(_SIZES, (query_parts, parts, tokens, read, heads, dims, whole_vectors(tokens)), strict=True))
+    asking, query_parts, read = (joint, parts, tokens) if query is None else (query, 1, query.shape[1])
+    sizes = (query_parts, parts, tokens, read, heads, dims, whole_vectors(tokens))
+    return dict(zip(_TOLD, (asking, joint, noise, *sizes), strict=True))
 
 
 @cache
@@ -131,7 +130,7 @@ def _attending(kind: np.dtype) -> Task:
                     _copy(found, out[at, start:stop, head], rows, dims)
             first, last = next_range(given)
 
-    return Task(attend_heads, *_SIZES, "query", "joint", "noise", "added", "probabilities", "out")
+    return Task(attend_heads, *_TOLD, "added", "probabilities", "out")
 
 
 @cache
@@ -142,10 +141,8 @@ def _returning(kind: np.dtype) -> Task:
         work = carray(given, 1)[0]
         tokens, read, heads, dims = work.tokens, work.read, work.heads, work.dims
         query, joint, noise, probabilities = _views(work, kind)
-        of_query, of_joint = (
-            carray(pointer(work.of_query), query.shape, kind),
-            carray(pointer(work.of_joint), joint.shape, kind),
-        )
+        of_query = carray(pointer(work.of_query), query.shape, kind)
+        of_joint = carray(pointer(work.of_joint), joint.shape, kind)
         gradient = carray(pointer(work.gradient), (len(joint), read, heads, dims), kind)
         keys, values = room_for(tokens, dims), room_for(dims, work.columns)
         of_keys, of_values = room_for(work.columns, dims), room_for(work.columns, dims)
@@ -179,8 +176,7 @@ def _returning(kind: np.dtype) -> Task:
                 _copy(of_values, of_joint[at, :, work.parts - 1, head], tokens, dims)
             first, last = next_range(given)
 
-    names = ("query", "joint", "noise", "probabilities", "gradient", "of_query", "of_joint")
-    return Task(return_heads, *_SIZES, *names)
+    return Task(return_heads, *_TOLD, "probabilities", "gradient", "of_query", "of_joint")
 
 
 @compiled

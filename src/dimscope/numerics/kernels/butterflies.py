@@ -8,7 +8,7 @@ threads.
 What differs is the way through memory. Sixteen registers take all levels of a block of neighbors. Eight blocks are
 joined as soon as they are done, while a cache holds them, and so are eight of what that gives, up to a piece that the
 core's own caches hold. The pieces of a longer vector are joined sixteen at a time, a few columns after the other, in
-one more walk over memory. Threads share a walk, not knowing of one another: each takes the next share that is left.
+one more walk over memory. Threads share a walk, not knowing of one another: each takes the next range that is left.
 
 Which numbers meet in a register is told to LLVM in its own words: in loops over so many rows it finds no vectors.
 

@@ -6,7 +6,6 @@ place alone, so any number of threads draws the same. Each word gives four numbe
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
@@ -44,9 +43,8 @@ def draw_factors(
     >>> np.unique(out).tolist()
     [0, 3]
     """
-    drawing, size = _drawing(out.itemsize), math.prod(out.shape)
     told = {"out": out, "seed": seed, "num_dropped": num_dropped, "factor": factor}
-    drawing(min(num_threads, size // LONG), size // AT_ONCE, **told)
+    _drawing(out.itemsize)(min(num_threads, len(out) // LONG), len(out) // AT_ONCE, **told)
 
 
 @cache
