@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch.nn.functional import linear, scaled_dot_product_attention
 
+from dimscope.models import operations
 from dimscope.models.operations import attention, drop, joint_linear, kept
+from dimscope.numerics.kernels.pairs import adds_pairs
 from dimscope.numerics.kernels.vectors import whole_vectors
 
+IN_PAIRS = pytest.mark.skipif(not adds_pairs(), reason="this processor does not add products of pairs")
 BATCH, TOKENS, HEADS, DIMS = 3, 5, 2, 4
 
 
@@ -38,6 +41,40 @@ def test_joint_linear_takes_its_product_in_the_precision_of_the_values_and_gives
     assert {each.dtype for each in found} == {torch.float32}
     torch.testing.assert_close(ours, plain)
     torch.testing.assert_close(found, wanted)
+
+
+@pytest.fixture(params=[pytest.param(True, marks=IN_PAIRS), False], ids=["in pairs", "as everywhere"])
+def adding_pairs(request, monkeypatch):
+    monkeypatch.setattr(operations, "adds_pairs", lambda: request.param)
+
+
+@pytest.mark.parametrize("outputs", [(64, 70), (128,)])
+def test_large_products_in_bfloat16_and_their_gradients_are_those_of_rounded_numbers(adding_pairs, outputs):
+    rows = operations.FEW_ROWS + 3
+    values = drawn(rows, 66).bfloat16().float()
+    weights = [drawn(each, 66, seed=1).bfloat16().float() for each in outputs]
+    biases = [drawn(each, seed=2).bfloat16().float() for each in outputs]
+    parameters, half = [*weights, *biases], len(outputs)
+
+    def ours(x, *given):
+        return joint_linear(x.bfloat16(), given[:half], given[half:])
+
+    def plain(x, *given):
+        return torch.cat([linear(x, *each) for each in zip(given[:half], given[half:], strict=True)], 1).bfloat16()
+
+    (out, found), (expected, wanted) = gradients(ours, values, *parameters), gradients(plain, values, *parameters)
+    torch.testing.assert_close(out, expected, rtol=1e-2, atol=1e-3)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() < 5e-3 * other.norm()
+
+
+def test_large_products_of_frozen_weights_pass_gradients_on(adding_pairs):
+    values, weight = drawn(operations.FEW_ROWS, 64).bfloat16().requires_grad_(), drawn(64, 64, seed=1)
+    joint_linear(values, (weight,), (drawn(64),)).sum().backward()
+    expected = weight.bfloat16().float().sum(0).expand(len(values), 64)
+    torch.testing.assert_close(values.grad.float(), expected, rtol=1e-2, atol=1e-2)
+    assert weight.grad is None
 
 
 def test_frozen_weights_get_no_gradient():

@@ -17,9 +17,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
 from dimscope.numerics.kernels.attention import attend, attend_back
+from dimscope.numerics.kernels.bfloat16_products import fits, product, turned_product
 from dimscope.numerics.kernels.dropout import AT_ONCE, STEPS, draw_factors
+from dimscope.numerics.kernels.pairs import Panels, adds_pairs, laid_out
 from dimscope.numerics.kernels.vectors import whole_vectors
 
+FEW_ROWS = 256
+"""For fewer than so many it is not worth laying weights out."""
 _BITS = {2: torch.uint16, 4: torch.uint32}
 
 
@@ -34,7 +38,8 @@ def joint_linear(
     >>> joint_linear(torch.tensor([[1.0, 2.0]]), (weight, 3 * weight), (torch.zeros(2), torch.ones(2)))
     tensor([[1., 2., 4., 7.]])
     """
-    return _JointLinear.apply(values, *weights, *biases)
+    way = _JointLinearInPairs if _goes_in_pairs(values, weights) else _JointLinear
+    return way.apply(values, *weights, *biases)
 
 
 class _JointLinear(torch.autograd.Function):
@@ -58,6 +63,37 @@ class _JointLinear(torch.autograd.Function):
         of_weights = (gradient.T @ values).float().split(ctx.outputs) if weights_wanted else nothing
         of_biases = gradient.sum(0).float().split(ctx.outputs) if biases_wanted else nothing
         return of_values, *of_weights, *of_biases
+
+
+class _JointLinearInPairs(torch.autograd.Function):
+    """The same by the products of `numerics/kernels/bfloat16_products.py`, whose gradients of weights are float32."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, *parameters: Tensor) -> Tensor:
+        weights, biases = _halves(parameters)
+        there, back = laid_out(joined(weights, torch.float32), torch.get_num_threads())
+        values = values.contiguous()
+        ctx.save_for_backward(values, back.pairs)
+        ctx.outputs = [len(part) for part in weights]
+        return product(values, there, joined(biases, torch.float32), torch.get_num_threads())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        values, back = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        of_values = product(gradient, Panels(back, values.shape[1]), None, torch.get_num_threads())
+        if not any(ctx.needs_input_grad[1:]):
+            return of_values, *[None] * 2 * len(ctx.outputs)
+        of_weight, of_bias = turned_product(gradient, values, torch.get_num_threads())
+        return of_values, *of_weight.split(ctx.outputs), *of_bias.split(ctx.outputs)
+
+
+def _goes_in_pairs(values: Tensor, weights: tuple[Tensor, ...]) -> bool:
+    """Tell whether this processor has products of pairs, and they serve these values and weights, there and back."""
+    if values.dtype != torch.bfloat16 or values.device.type != "cpu" or len(values) < FEW_ROWS or not adds_pairs():
+        return False
+    return all(fits(len(values), *weight.shape) for weight in weights)
 
 
 def mapped(

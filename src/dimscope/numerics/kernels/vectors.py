@@ -24,9 +24,9 @@ VECTOR = ir.VectorType(ir.FloatType(), WIDTH)
 KINDS = {torch.float32: np.dtype(np.float32), torch.bfloat16: np.dtype(np.uint16)}
 """As what numpy sees the numbers of a tensor."""
 
-_HALF, _WHOLE = ir.IntType(16), ir.IntType(32)
-_WHOLES = ir.VectorType(_WHOLE, WIDTH)
-_NAN = _HALF(0x7FC0)
+HALF, _WHOLE = ir.IntType(16), ir.IntType(32)
+HALVES, _WHOLES = ir.VectorType(HALF, WIDTH), ir.VectorType(_WHOLE, WIDTH)
+_NAN = HALF(0x7FC0)
 _LEAST = -87.0
 """Powers of e below this one's count as 0."""
 _TERMS = 8
@@ -118,6 +118,18 @@ def all_of(number: float) -> ir.Constant:
     return VECTOR([number] * WIDTH)
 
 
+def widened(builder: ir.IRBuilder, halves: ir.Value) -> ir.Value:
+    """Give what a vector of bfloat16 numbers is in float32."""
+    return builder.bitcast(builder.shl(builder.zext(halves, _WHOLES), _WHOLES([16] * WIDTH)), VECTOR)
+
+
+def rounded(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    """Give the nearest bfloat16 numbers, by the instruction of processors that have it (AVX-512 BF16)."""
+    kind = ir.FunctionType(HALVES, [VECTOR])
+    round_all = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512bf16.cvtneps2bf16.512")
+    return builder.call(round_all, [vector])
+
+
 def _got(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
     given = builder.load(builder.gep(data, [index]))
     if given.type == ir.FloatType():
@@ -126,7 +138,7 @@ def _got(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
 
 
 def _put(builder: ir.IRBuilder, data: ir.Value, index: ir.Value, number: ir.Value) -> None:
-    is_half = data.type.pointee == _HALF
+    is_half = data.type.pointee == HALF
     builder.store(_rounded(builder, number) if is_half else number, builder.gep(data, [index]))
 
 
@@ -135,7 +147,7 @@ def _rounded(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
     is_odd = builder.and_(builder.lshr(bits, _WHOLE(16)), _WHOLE(1))
     # Half of the last place less a little: what lies in the middle goes up where the last bit is odd.
     carried = builder.add(builder.add(bits, _WHOLE(0x7FFF)), is_odd)
-    half = builder.trunc(builder.lshr(carried, _WHOLE(16)), _HALF)
+    half = builder.trunc(builder.lshr(carried, _WHOLE(16)), HALF)
     return builder.select(builder.fcmp_unordered("uno", number, number), _NAN, half)
 
 

@@ -1,0 +1,80 @@
+"""Products of pairs against float64, from the numbers as they were rounded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dimscope.numerics.kernels.bfloat16_products import fits, product, turned_product
+from dimscope.numerics.kernels.pairs import COLUMNS, adds_pairs, gathered, laid_out
+
+pytestmark = pytest.mark.skipif(not adds_pairs(), reason="this processor does not add products of pairs")
+
+# Rows, depth, columns: one group and one panel, such that divide, and rests of each; more than a piece of rows.
+SIZES = [(6, 64, 64), (12, 64, 128), (7, 66, 70), (13, 130, 94), (131, 70, 200)]
+ROUNDING = 2.0**-8
+"""By so much of a number its nearest bfloat16 is away at most."""
+
+
+def drawn(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def halves(*shape: int, seed: int) -> torch.Tensor:
+    return drawn(*shape, seed=seed).bfloat16()
+
+
+def is_rounded(found: torch.Tensor, exact: torch.Tensor) -> bool:
+    """Tell whether these are sums in float32, rounded once."""
+    return bool(((found.double() - exact).abs() <= ROUNDING * exact.abs() + 1e-5).all())
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize(("rows", "depth", "columns"), SIZES)
+def test_products_there_and_back_are_rounded_once(rows, depth, columns, num_threads):
+    weight, bias = drawn(columns, depth, seed=0), drawn(columns, seed=1)
+    values, gradient = halves(rows, depth, seed=2), halves(rows, columns, seed=3)
+    there, back = laid_out(weight, num_threads)
+    exact = weight.bfloat16().double()
+    assert is_rounded(product(values, there, bias, num_threads), values.double() @ exact.T + bias)
+    assert is_rounded(product(gradient, back, None, num_threads), gradient.double() @ exact)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize(("columns", "depth", "rows"), SIZES)
+def test_the_turned_product_and_its_sums_are_float32(rows, depth, columns, num_threads):
+    """Depths of both kinds: an odd row has a partner of zeros."""
+    for left, right in ((halves(depth + odd, rows, seed=4), halves(depth + odd, columns, seed=5)) for odd in (0, 1)):
+        if columns < COLUMNS or rows < 16:
+            left, right = left.repeat(1, 16), right.repeat(1, 16)
+        out, sums = turned_product(left, right, num_threads)
+        torch.testing.assert_close(out.double(), left.double().T @ right.double(), atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(sums.double(), left.double().sum(0), atol=1e-4, rtol=1e-5)
+
+
+def test_a_pair_is_two_rows_the_upper_one_in_the_lower_bits():
+    matrix = torch.arange(3 * 64).reshape(3, 64).bfloat16()
+    panels, sums = gathered(matrix, 1)
+    pairs = panels.pairs.numpy().view("uint32")[0]
+    bits = matrix.view(torch.int16).numpy().view("uint16").astype("uint32")
+    assert (pairs[0] == bits[0] | bits[1] << 16).all()
+    assert (pairs[1] == bits[2]).all()
+    assert torch.equal(sums, matrix.float().sum(0))
+
+
+def test_what_is_no_number_stays_none_and_spoils_its_own_row_alone():
+    values = halves(13, 64, seed=7)
+    values[3, 5], values[9, 0] = float("nan"), float("inf")
+    there, _ = laid_out(drawn(64, 64, seed=8).abs() + 1, 1)
+    found = product(values, there, None, 1)
+    assert found[3].isnan().all()
+    assert found[9].isinf().all()
+    assert found[[i for i in range(13) if i not in (3, 9)]].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [((6, 64, 64), True), ((5, 64, 64), False), ((6, 63, 64), False), ((6, 64, 65), False), ((6, 62, 64), False)],
+)
+def test_what_fits(sizes, expected):
+    assert fits(*sizes) is expected
