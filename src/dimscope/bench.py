@@ -25,7 +25,7 @@ from dimscope.data.sentence_pairs import sentence_pairs
 from dimscope.data.task import Task
 from dimscope.models.catalogue import ModelSource, find
 from dimscope.models.devices import device_named
-from dimscope.models.direct import classifying
+from dimscope.models.direct import classifying, has_direct_pass
 from dimscope.models.load import Network, digest, load, load_language_model, load_tokenizer
 from dimscope.models.pooling import default_pooling
 from dimscope.store.cache import cache_folder
@@ -173,11 +173,15 @@ class Bench:
         """The greatest number of tokens of a sentence: the task's, or the model's if that is less."""
         return min(self.options.max_length, self.network.max_length)
 
-    def batches(self, split: str, max_sentences: int | None = None) -> Iterator[Batch]:
-        """The split, or its first sentences, in batches of similar length, each with the places of its sentences."""
+    def batches(self, split: str, max_sentences: int | None = None, *, padding_counts: bool = True) -> Iterator[Batch]:
+        """The split, or its first sentences, in batches of similar length, each with the places of its sentences.
+
+        For a pass that computes nothing for padding, it need not count.
+        """
         encoded = self.encoded(split)
         with work(f"{split} sentences", len(encoded.lengths[:max_sentences])) as done:
-            for indices, batch in padded_batches(encoded, self.network.pad_id, self._max_length, max_sentences):
+            given = encoded, self.network.pad_id, self._max_length, max_sentences
+            for indices, batch in padded_batches(*given, padding_counts=padding_counts):
                 yield indices, {name: tensor.to(self.device) for name, tensor in batch.items()}
                 done(len(indices))
 
@@ -197,8 +201,8 @@ class Bench:
         pooling = self._definite(pooling)
         missing = [site for site in sites if not self._stored(split, site, pooling, precision)]
         if missing:
-            dtype = getattr(torch, precision)
-            taken = capture.states(self.network, self.batches(split), missing, pooling, dtype)
+            batches = self.batches(split, padding_counts=not capture.skips_padding(self.network, missing))
+            taken = capture.states(self.network, batches, missing, pooling, getattr(torch, precision))
             for site, states in taken.items():
                 self.store.save_states(self.about_states(split, site, pooling, precision), states)
                 self._states[split, site, pooling, precision] = states
@@ -230,7 +234,7 @@ class Bench:
         out = np.empty((len(self.labels(split)), len(self.label_names)), np.float32)
         logits = classifying(network)
         with torch.inference_mode():
-            for indices, batch in self.batches(split):
+            for indices, batch in self.batches(split, padding_counts=not has_direct_pass(network)):
                 out[indices] = logits(batch).float().cpu().numpy()
         return out
 

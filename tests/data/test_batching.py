@@ -15,6 +15,7 @@ from dimscope.data.batching import (
     Encoded,
     Rows,
     encode,
+    full_batches,
     pad,
     padded_batches,
     shuffled_length_batches,
@@ -132,6 +133,26 @@ def test_full_batches_all_have_as_many_tokens():
     assert len(set(tokens[1:-1]) - {100 * (TOKENS_PER_BATCH // 100)}) == 1
     assert max(tokens) == TOKENS_PER_BATCH
     assert sum(tokens) < 1.1 * lengths.sum()
+
+
+@given(LENGTHS, st.integers(1, 200))
+def test_full_batches_hold_everything_once_and_have_no_room_for_the_next_sentence(lengths: np.ndarray, max_tokens: int):
+    batches = full_batches(lengths, max_tokens)
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    assert np.all(np.diff(lengths[np.concatenate(batches)]) <= 0)
+    for batch, following in zip(batches, [*batches[1:], None], strict=True):
+        assert len(batch) == 1 or lengths[batch].sum() <= max_tokens
+        if following is not None:
+            assert lengths[batch].sum() + lengths[following[0]] > max_tokens
+
+
+def test_batches_in_which_padding_does_not_count_are_full_of_tokens():
+    lengths = np.random.default_rng(0).integers(5, 100, 20_000)
+    encoded = Encoded(Rows([np.ones(length, np.int32) for length in lengths]), None, 0, 0)
+    batches = list(padded_batches(encoded, pad_id=0, most=100, padding_counts=False))
+    assert sorted(np.concatenate([indices for indices, _ in batches])) == list(range(len(lengths)))
+    tokens = [int(batch["attention_mask"].sum()) for _, batch in batches]
+    assert all(TOKENS_PER_BATCH - 100 < each <= TOKENS_PER_BATCH for each in tokens[:-1])
 
 
 @given(LENGTHS, st.integers(1, 9), st.integers(1, 5), st.integers(0, 99))

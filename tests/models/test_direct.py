@@ -26,6 +26,13 @@ def batch_of(network: Network, side: str = "right") -> dict[str, torch.Tensor]:
     return dict(network.tokenizer(TEXTS, padding=True, return_tensors="pt"))
 
 
+def assert_rows_are(batch, found, expected) -> None:
+    """Rows are the tokens that are no padding; those that fill up stand at the end."""
+    mask = batch["attention_mask"].bool()
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours[: mask.sum()], theirs[mask], rtol=0, atol=1e-5)
+
+
 @pytest.fixture(params=FAMILIES)
 def network(request) -> Network:
     return load(f"tiny/{request.param}", num_labels=3, seed=4)
@@ -44,22 +51,23 @@ def test_logits_are_those_of_the_modules(network, side, packed, few_rows, monkey
 
 def test_every_hidden_state_is_that_of_the_modules(network):
     batch = batch_of(network)
-    mask = batch["attention_mask"].bool()
+    direct = DirectPass(network, torch.float32)
     with torch.inference_mode():
         expected = network.model.base_model(**batch, output_hidden_states=True).hidden_states
-        found = list(DirectPass(network, torch.float32).hidden(batch, network.num_layers))
+        found = list(direct.hidden(batch, direct.sentences(batch["attention_mask"]), network.num_layers))
     assert len(found) == len(expected)
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours[mask], theirs[mask])
+    assert_rows_are(batch, found, expected)
 
 
 def test_one_token_of_the_last_block_is_that_of_the_whole_block(network):
     batch = batch_of(network)
     direct = DirectPass(network, torch.float32)
     with torch.inference_mode():
-        *_, whole = direct.hidden(batch, 2)
-        *_, alone = direct.hidden(batch, 2, only=torch.tensor([1, 0, 3, 2]))
-    torch.testing.assert_close(alone[:, 0], whole[range(4), [1, 0, 3, 2]])
+        sentences = direct.sentences(batch["attention_mask"])
+        only = sentences.row_of(torch.tensor([1, 0, 3, 2]))
+        *_, whole = direct.hidden(batch, sentences, 2)
+        *_, alone = direct.hidden(batch, sentences, 2, only)
+    torch.testing.assert_close(alone, whole[only])
 
 
 def test_gradients_are_those_of_the_modules(network):
@@ -125,10 +133,9 @@ def test_hooks_that_transformers_leaves_behind_are_no_hindrance(network):
         expected = network.model.base_model(**batch, output_hidden_states=True, output_attentions=True).hidden_states
         assert any(part._forward_hooks for part in network.model.modules())
         assert has_direct_pass(network)
-        found = [*DirectPass(network, torch.float32).hidden(batch, network.num_layers)]
-    mask = batch["attention_mask"].bool()
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours[mask], theirs[mask], rtol=0, atol=1e-5)
+        direct = DirectPass(network, torch.float32)
+        found = [*direct.hidden(batch, direct.sentences(batch["attention_mask"]), network.num_layers)]
+    assert_rows_are(batch, found, expected)
     with hooked(network.model, {"embed": lambda values, mask: None}):
         assert not has_direct_pass(network)
 

@@ -8,11 +8,11 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 
 from dimscope.models import operations
 from dimscope.models.operations import attention, drop, joint_linear, kept
+from dimscope.models.sentences import Sentences
 from dimscope.numerics.kernels.pairs import adds_pairs
-from dimscope.numerics.kernels.vectors import whole_vectors
 
 IN_PAIRS = pytest.mark.skipif(not adds_pairs(), reason="this processor does not add products of pairs")
-BATCH, TOKENS, HEADS, DIMS = 3, 5, 2, 4
+MASK, HEADS, DIMS = torch.tensor([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 0, 0, 0, 0]]), 2, 4
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -83,43 +83,43 @@ def test_frozen_weights_get_no_gradient():
     torch.testing.assert_close(values.grad, drawn(3, 4).sum(0).expand(7, 4))
 
 
-def plain_attention(query, key, value, bias, noise):
-    """The textbook's, with dropout's factors on the probabilities."""
-    scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) * DIMS**-0.5
-    return ((torch.softmax(scores + bias, -1) * noise) @ value.transpose(1, 2)).transpose(1, 2)
+def queries_and_parts(only_one: bool) -> list[torch.Tensor]:
+    joint = drawn(int(MASK.sum()), 2 if only_one else 3, HEADS, DIMS)
+    return [drawn(len(MASK), HEADS, DIMS, seed=3), joint] if only_one else [joint]
+
+
+def by(way, dropped: float):
+    """Give attention by this way, of one query a sentence or of those in the joint product."""
+    return lambda *given: way(given[0] if len(given) == 2 else None, given[-1], Sentences(MASK), dropped)
 
 
 @pytest.mark.parametrize("only_one", [False, True])
-def test_attention_that_drops_and_its_gradients_are_the_textbooks(only_one):
-    parts = 2 if only_one else 3
-    joint, single = drawn(BATCH, TOKENS, parts, HEADS, DIMS), drawn(BATCH, 1, HEADS, DIMS, seed=3)
-    bias = torch.zeros(BATCH, 1, 1, TOKENS)
-    bias[0, ..., -2:] = torch.finfo(torch.float32).min
-    num_read = 1 if only_one else TOKENS
-
-    def ours(joint, single):
-        torch.manual_seed(5)
-        query = single if only_one else joint[:, :, 0]
-        return attention(query, joint, bias, dropped=0.5)
-
-    def plain(joint, single):
-        torch.manual_seed(5)
-        noise = kept((BATCH, HEADS, num_read, whole_vectors(TOKENS)), 0.5, torch.float32)[..., :TOKENS]
-        *own, key, value = joint.unbind(2)
-        return plain_attention(own[0] if own else single, key, value, bias, noise)
-
-    found, wanted = gradients(ours, joint, single), gradients(plain, joint, single)
-    torch.testing.assert_close(found[0], wanted[0])
-    torch.testing.assert_close(found[1][0], wanted[1][0])
-    if only_one:
-        torch.testing.assert_close(found[1][1], wanted[1][1])
+def test_attention_and_its_gradients_are_those_of_torch_with_padding(only_one):
+    given = queries_and_parts(only_one)
+    ours, found = gradients(by(attention, 0.0), *given)
+    expected, wanted = gradients(by(operations._attention_with_padding, 0.0), *given)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(found, wanted)
 
 
-def test_attention_that_drops_nothing_is_torchs():
-    joint = drawn(BATCH, TOKENS, 3, HEADS, DIMS)
-    query, key, value = joint.transpose(1, 3).unbind(2)
-    expected = scaled_dot_product_attention(query, key, value).transpose(1, 2)
-    torch.testing.assert_close(attention(joint[:, :, 0], joint, None, 0.0), expected)
+def test_torchs_attention_with_padding_is_the_textbooks():
+    (joint,) = queries_and_parts(only_one=False)
+    found = operations._attention_with_padding(None, joint, Sentences(MASK), 0.0)
+    for sentence in (slice(0, 5), slice(5, 8), slice(8, 9)):
+        query, key, value = joint[sentence].transpose(0, 2).unbind(1)
+        torch.testing.assert_close(found[sentence].transpose(0, 1), scaled_dot_product_attention(query, key, value))
+
+
+@pytest.mark.parametrize("only_one", [False, True])
+def test_attention_drops_so_many_and_keeps_the_mean(only_one):
+    given = queries_and_parts(only_one)
+    exact = by(attention, 0.0)(*given)
+    torch.manual_seed(5)
+    draws = torch.stack([by(attention, 0.5)(*given) for _ in range(4000)])
+    deviation = (draws.mean(0) - exact) / (draws.std(0) / 4000**0.5)
+    assert deviation.abs().max() < 4.5
+    # The only token of the last sentence is seen whole or not at all.
+    assert set(draws[:, -1].div(exact[-1]).round(decimals=3).unique().tolist()) == {0.0, 2.0}
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])

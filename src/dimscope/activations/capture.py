@@ -124,9 +124,8 @@ Take = Callable[[Mapping[str, Tensor]], dict[str, Float[Tensor, "batch dims"]]]
 
 def _direct(network: Network, sites: Sequence[str], pooling: str, dtype: torch.dtype) -> Take | None:
     """Take states from the pass that is written out, if there is one and all sites stand between its blocks."""
-    found = {network.sites[site].name: _depth(site, network.num_layers) for site in sites}
-    depths = {site: depth for site, depth in found.items() if depth is not None}
-    if len(depths) < len(found) or not has_direct_pass(network):
+    depths = _depths(network, sites)
+    if depths is None:
         return None
     num_blocks = max(depths.values())
     direct = DirectPass(network, dtype, packed=True)
@@ -134,15 +133,28 @@ def _direct(network: Network, sites: Sequence[str], pooling: str, dtype: torch.d
     @torch.inference_mode()
     def take(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         mask = batch["attention_mask"]
-        only = None if pooling == "mean" else pooled_token(mask, pooling)
+        sentences = direct.sentences(mask)
+        only = None if pooling == "mean" else sentences.row_of(pooled_token(mask, pooling))
         pooled = {}
-        for depth, hidden in enumerate(direct.hidden(batch, num_blocks, only)):
+        for depth, hidden in enumerate(direct.hidden(batch, sentences, num_blocks, only)):
             is_read_already = only is not None and depth == num_blocks > 0
             for site in (site for site, place in depths.items() if place == depth):
-                pooled[site] = hidden[:, 0] if is_read_already else pool(hidden, mask, pooling)
+                pooled[site] = hidden if is_read_already else sentences.pooled(hidden, pooling)
         return pooled
 
     return take
+
+
+def skips_padding(network: Network, sites: Sequence[str]) -> bool:
+    """Tell whether states at these sites come from the pass that computes nothing for padding."""
+    return _depths(network, sites) is not None
+
+
+def _depths(network: Network, sites: Sequence[str]) -> dict[str, int] | None:
+    """Give the number of blocks after which each site stands, if all stand between those of a written-out pass."""
+    found = {network.sites[site].name: _depth(site, network.num_layers) for site in sites}
+    depths = {site: depth for site, depth in found.items() if depth is not None}
+    return depths if len(depths) == len(found) and has_direct_pass(network) else None
 
 
 def _depth(site: str, num_layers: int) -> int | None:

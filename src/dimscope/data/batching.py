@@ -20,7 +20,7 @@ from dimscope.data.prompts.pairs import PromptPairs
 from dimscope.data.task import Split
 
 TOKENS_PER_BATCH = 2520
-"""Of a batch that is only looked at, with its padding. Many lengths divide it: padding to one of them costs little."""
+"""Of a batch that is only looked at. Many lengths divide it: padding to one of them costs little."""
 BATCHES_BETWEEN_TRIMS = 4
 """After so many batches, memory that lies free goes back to the system: so the peak does not grow with their number."""
 _SENTENCES_AT_ONCE = 512
@@ -131,14 +131,19 @@ def first_sentences(
 
 
 def padded_batches(
-    encoded: Encoded, pad_id: int, most: int, max_sentences: int | None = None
+    encoded: Encoded, pad_id: int, most: int, max_sentences: int | None = None, *, padding_counts: bool = True
 ) -> Iterator[tuple[Int64[np.ndarray, " batch"], dict[str, Int64[torch.Tensor, "batch tokens"]]]]:
     """Lay all sentences, or the first of them, out in batches of few shapes, with the places of the sentences of each.
 
-    `most` is the length above which no sentence is padded.
+    `most` is the length above which no sentence is padded. For who takes no notice of padding, unless `padding_counts`,
+    batches are full of tokens that are none.
     """
-    lengths = few_lengths(encoded.lengths[:max_sentences], most)
-    batches = token_batches(lengths, TOKENS_PER_BATCH, max_sentences=TOKENS_PER_BATCH)
+    lengths = encoded.lengths[:max_sentences]
+    if padding_counts:
+        lengths = few_lengths(lengths, most)
+        batches = token_batches(lengths, TOKENS_PER_BATCH, max_sentences=TOKENS_PER_BATCH)
+    else:
+        batches = full_batches(lengths, TOKENS_PER_BATCH)
     for number, indices in enumerate(batches):
         if number % BATCHES_BETWEEN_TRIMS == 0:
             give_back_freed_memory()
@@ -186,6 +191,25 @@ def token_batches(
         size = max(1, min(max_sentences, max_tokens // lengths[order[0]]))
         batches.append(order[:size])
         order = order[size:]
+    return batches
+
+
+def full_batches(lengths: Int[np.ndarray, " sentences"], max_tokens: int) -> list[Int64[np.ndarray, " _batch"]]:
+    """Part all sentences into batches, longest first, of at most so many tokens; padding does not count.
+
+    A sentence that is longer than `max_tokens` is a batch of its own.
+
+    >>> [batch.tolist() for batch in full_batches(np.array([2, 5, 1, 3]), max_tokens=5)]
+    [[1], [3, 0], [2]]
+    """
+    order = np.argsort(-lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
+    batches, start = [], 0
+    while start < len(order):
+        taken = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, taken + max_tokens, side="right")))
+        batches.append(order[start:stop])
+        start = stop
     return batches
 
 

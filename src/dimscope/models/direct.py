@@ -1,8 +1,8 @@
 """The forward pass of BERT-like classifiers written out: the numbers of their modules, in less time.
 
-What makes the difference: of the last block only the token that is read is computed, beyond its keys and values;
-queries, keys and values are one product; weights stand in the form that the processor multiplies fastest (bfloat16 in
-training, oneDNN's own layout for states); dropout costs an eighth. A test holds every family against its modules.
+What makes the difference: nothing is computed for padding; of the last block only the token that is read, beyond its
+keys and values; queries, keys and values are one product; weights stand in the form that the processor multiplies
+fastest; dropout costs an eighth. A test holds every family against its modules.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from dimscope.models.load import Network
 from dimscope.models.operations import attention, drop, joint_linear
 from dimscope.models.packed import PackedMaps
 from dimscope.models.pooling import pooled_token, position_ids
+from dimscope.models.sentences import Sentences
+from dimscope.numerics.kernels.pairs import adds_pairs
 
 _FAMILIES = (
     BertForSequenceClassification,
@@ -40,8 +42,10 @@ _PLAIN = ("torch.nn.modules.", "transformers.models.", "transformers.activations
 """Where the classes come from that the pass stands for. An adapter's, a quantized or a parametrized map is of another
 place, and may show the weight of what it wraps as its own."""
 
-Words = Callable[[Int[Tensor, "batch tokens"]], Float[Tensor, "batch tokens dims"]]
+Words = Callable[[Int[Tensor, " rows"]], Float[Tensor, "rows dims"]]
 """Gives the embeddings of words."""
+_STEP = 40
+"""Numbers of rows are multiples of it where few numbers are wanted; so is that of a whole batch's tokens."""
 Maps = Callable[..., Float[Tensor, "tokens outputs"]]
 """Applies one or several linear maps to values, all in one product."""
 
@@ -71,10 +75,6 @@ def classifying(network: Network) -> Callable[[Mapping[str, Tensor]], Float[Tens
     return partial(classify, network)
 
 
-def _as_it_is(values: Tensor) -> Tensor:
-    return values
-
-
 class DirectPass:
     """The pass of one network with products in `dtype`.
 
@@ -92,71 +92,75 @@ class DirectPass:
 
     def logits(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch classes"]:
         """Give the logits of a padded batch, as `classify` does."""
-        first = pooled_token(batch["attention_mask"], "first")
-        *_, last = self.hidden(batch, self._network.num_layers, first)
+        sentences = self.sentences(batch["attention_mask"])
+        first = sentences.row_of(pooled_token(batch["attention_mask"], "first"))
+        *_, last = self.hidden(batch, sentences, self._network.num_layers, first)
         model: Any = self._network.model
         if isinstance(model, BertForSequenceClassification):
-            return model.classifier(model.dropout(self._base.pooler(last.float())))
-        return model.classifier(last.float())
+            return model.classifier(model.dropout(self._base.pooler(last.float().unsqueeze(1))))
+        return model.classifier(last.float().unsqueeze(1))
+
+    def sentences(self, mask: Int[Tensor, "batch tokens"]) -> Sentences:
+        """Give the rows of a batch; where oneDNN compiles products for every number of rows, there are few numbers."""
+        any_number = mask.device.type != "cpu" or (self._dtype == torch.bfloat16 and adds_pairs())
+        return Sentences(mask, 1 if any_number else _STEP)
 
     def hidden(
-        self, batch: Mapping[str, Tensor], num_blocks: int, only: Int[Tensor, " batch"] | None = None
-    ) -> Iterator[Float[Tensor, "batch tokens dims"]]:
-        """Give the hidden states before the first block and after each of `num_blocks`.
+        self,
+        batch: Mapping[str, Tensor],
+        sentences: Sentences,
+        num_blocks: int,
+        only: Int[Tensor, " batch"] | None = None,
+    ) -> Iterator[Float[Tensor, "rows dims"]]:
+        """Give the hidden states of `sentences`, the batch's, before the first block and after each of `num_blocks`.
 
-        After the last block, if `only` names one token of every sentence, that token's alone [batch, 1, dims].
+        After the last block, if `only` names one row of every sentence, that row's alone [batch, dims].
         """
-        values = self._embedded(batch)
+        values = self._embedded(batch, sentences)
         yield values
-        bias = _bias(batch["attention_mask"], self._dtype)
         blocks = self._base.encoder.layer[:num_blocks]
         for number, block in enumerate(blocks, start=1):
-            values = self._block(block, values, bias, only if number == num_blocks else None)
+            values = self._block(block, values, sentences, only if number == num_blocks else None)
             yield values
 
-    def _embedded(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch tokens dims"]:
+    def _embedded(self, batch: Mapping[str, Tensor], sentences: Sentences) -> Float[Tensor, "rows dims"]:
         tables, ids = self._base.embeddings, batch["input_ids"]
         types = batch.get("token_type_ids", torch.zeros_like(ids))
         positions = position_ids(batch["attention_mask"], self._network.position_offset)
         values = (
-            (self._words(ids) if self._words else _rows(tables.word_embeddings, ids))
-            + _rows(tables.token_type_embeddings, types)
-            + _rows(tables.position_embeddings, positions)
+            (self._words or partial(_rows, tables.word_embeddings))(sentences.rows(ids))
+            + _rows(tables.token_type_embeddings, sentences.rows(types))
+            + _rows(tables.position_embeddings, sentences.rows(positions))
         )
         values = drop(_normed(tables.LayerNorm, values), self._dropped(tables.dropout)).to(self._dtype)
         return (
-            self._mapped(values, self._base.embeddings_project) if hasattr(self._base, "embeddings_project") else values
+            self._maps(values, self._base.embeddings_project) if hasattr(self._base, "embeddings_project") else values
         )
 
     def _block(
         self,
         block: Any,
-        values: Float[Tensor, "batch tokens dims"],
-        bias: Tensor | None,
+        values: Float[Tensor, "rows dims"],
+        sentences: Sentences,
         only: Int[Tensor, " batch"] | None,
-    ) -> Float[Tensor, "batch read dims"]:
+    ) -> Float[Tensor, "read dims"]:
         own, wide = block.attention, block.intermediate
-        residual = values if only is None else values[torch.arange(len(values)), only].unsqueeze(1)
-        attended = self._mapped(self._attended(own.self, values, residual, bias), own.output.dense)
+        residual = values if only is None else values.index_select(0, only)
+        attended = self._maps(self._attended(own.self, values, residual, sentences), own.output.dense)
         middle = self._summed(own.output, attended, residual)
-        inner = self._mapped(middle, wide.dense, then=wide.intermediate_act_fn)
-        return self._summed(block.output, self._mapped(inner, block.output.dense), middle)
+        inner = wide.intermediate_act_fn(self._maps(middle, wide.dense))
+        return self._summed(block.output, self._maps(inner, block.output.dense), middle)
 
-    def _attended(self, own: Any, values: Tensor, read: Tensor, bias: Tensor | None) -> Tensor:
+    def _attended(self, own: Any, values: Tensor, read: Tensor, sentences: Sentences) -> Float[Tensor, "read dims"]:
+        query = None
         if read is values:
-            joint = query = self._heads(own, values, own.query, own.key, own.value)
+            joint = self._heads(own, values, own.query, own.key, own.value)
         else:
-            joint, query = self._heads(own, values, own.key, own.value), self._heads(own, read, own.query)
-        return attention(query[:, :, 0], joint, bias, self._dropped(own.dropout)).flatten(2)
+            joint, query = self._heads(own, values, own.key, own.value), self._heads(own, read, own.query)[:, 0]
+        return attention(query, joint, sentences, self._dropped(own.dropout)).flatten(1)
 
-    def _heads(self, own: Any, values: Tensor, *maps: nn.Linear) -> Float[Tensor, "batch tokens maps heads dims"]:
-        return self._mapped(values, *maps).unflatten(2, (len(maps), -1, own.attention_head_size))
-
-    def _mapped(
-        self, values: Float[Tensor, "batch tokens dims"], *maps: nn.Linear, then: Callable[[Tensor], Tensor] = _as_it_is
-    ) -> Tensor:
-        # As rows, `then` too: what oneDNN keeps for a shape is the same for all batches of as many tokens.
-        return then(self._maps(values.flatten(0, 1), *maps)).view(*values.shape[:2], -1)
+    def _heads(self, own: Any, values: Tensor, *maps: nn.Linear) -> Float[Tensor, "rows maps heads dims"]:
+        return self._maps(values, *maps).unflatten(1, (len(maps), -1, own.attention_head_size))
 
     def _summed(self, part: Any, written: Tensor, residual: Tensor) -> Tensor:
         return _normed(part.LayerNorm, drop(written, self._dropped(part.dropout)) + residual)
@@ -169,17 +173,9 @@ def _joint(values: Tensor, *maps: nn.Linear) -> Tensor:
     return joint_linear(values, tuple(each.weight for each in maps), tuple(each.bias for each in maps))
 
 
-def _rows(table: nn.Embedding, ids: Int[Tensor, "batch tokens"]) -> Tensor:
+def _rows(table: nn.Embedding, ids: Int[Tensor, " rows"]) -> Tensor:
     return embedding(ids, table.weight, table.padding_idx)
 
 
 def _normed(norm: nn.LayerNorm, values: Tensor) -> Tensor:
     return layer_norm(values, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-
-
-def _bias(mask: Int[Tensor, "batch tokens"], dtype: torch.dtype) -> Float[Tensor, "batch 1 1 tokens"] | None:
-    """Give what is added to the scores, so that nothing attends to padding; nothing at all where there is none."""
-    if bool(mask.all()):
-        return None
-    nothing = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
-    return nothing.masked_fill_(mask == 0, torch.finfo(dtype).min)[:, None, None]

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
-from dimscope.numerics.kernels.attention import attend, attend_back
+from dimscope.models.sentences import Sentences
+from dimscope.numerics.kernels.attention import attend, attend_back, table_starts
 from dimscope.numerics.kernels.bfloat16_products import fits, product, turned_product
 from dimscope.numerics.kernels.dropout import AT_ONCE, STEPS, draw_factors
 from dimscope.numerics.kernels.pairs import Panels, adds_pairs, laid_out
-from dimscope.numerics.kernels.vectors import whole_vectors
 
 FEW_ROWS = 256
 """For fewer than so many it is not worth laying weights out."""
@@ -38,7 +38,8 @@ def joint_linear(
     >>> joint_linear(torch.tensor([[1.0, 2.0]]), (weight, 3 * weight), (torch.zeros(2), torch.ones(2)))
     tensor([[1., 2., 4., 7.]])
     """
-    way = _JointLinearInPairs if _goes_in_pairs(values, weights) else _JointLinear
+    in_pairs = len(values) >= FEW_ROWS and goes_in_pairs(values, weights)
+    way = _JointLinearInPairs if in_pairs else _JointLinear
     return way.apply(values, *weights, *biases)
 
 
@@ -89,9 +90,9 @@ class _JointLinearInPairs(torch.autograd.Function):
         return of_values, *of_weight.split(ctx.outputs), *of_bias.split(ctx.outputs)
 
 
-def _goes_in_pairs(values: Tensor, weights: tuple[Tensor, ...]) -> bool:
+def goes_in_pairs(values: Tensor, weights: tuple[Tensor, ...]) -> bool:
     """Tell whether this processor has products of pairs, and they serve these values and weights, there and back."""
-    if values.dtype != torch.bfloat16 or values.device.type != "cpu" or len(values) < FEW_ROWS or not adds_pairs():
+    if values.dtype != torch.bfloat16 or values.device.type != "cpu" or not adds_pairs():
         return False
     return all(fits(len(values), *weight.shape) for weight in weights)
 
@@ -136,48 +137,57 @@ def joined(parts: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
 
 
 def attention(
-    query: Float[Tensor, "batch read heads dims"],
-    joint: Float[Tensor, "batch tokens parts heads dims"],
-    bias: Float[Tensor, "batch 1 1 tokens"] | None,
+    query: Float[Tensor, "batch heads dims"] | None,
+    joint: Float[Tensor, "rows parts heads dims"],
+    sentences: Sentences,
     dropped: float,
-) -> Float[Tensor, "batch read heads dims"]:
-    """Attend to the keys and values in `joint`, its last two parts, with `bias` added to the scores.
+) -> Float[Tensor, "read heads dims"]:
+    """Attend to the keys and values in `joint`, its last two parts, each sentence to its own.
 
-    Where `joint` has three parts, the first of them are the queries, and `query` is not looked at. A fraction `dropped`
-    of the probabilities is dropped.
+    Without `query`, one for each sentence, the first part of `joint` is the queries, one for each row. A fraction
+    `dropped` of the probabilities is dropped.
     """
-    if joint.device.type == "cpu":
-        shape = (len(joint), joint.shape[3], query.shape[1], whole_vectors(joint.shape[1]))
-        noise = kept(shape, dropped, torch.float32) if dropped else None
-        return _CompiledAttention.apply(None if joint.shape[2] == 3 else query, joint, bias, noise)
-    own, key, value = (part.transpose(1, 2) for part in (query, *joint.unbind(2))[-3:])
-    return scaled_dot_product_attention(own, key, value, bias, dropped).transpose(1, 2)
+    if joint.device.type != "cpu":
+        return _attention_with_padding(query, joint, sentences, dropped)
+    starts, heads = sentences.starts, joint.shape[2]
+    one_each = query is not None
+    noise = (
+        kept((int(table_starts(starts, heads, one_each=one_each)[-1]),), dropped, torch.float32) if dropped else None
+    )
+    return _CompiledAttention.apply(query, joint, starts, noise)
 
 
 class _CompiledAttention(torch.autograd.Function):
     """The attention of `numerics/kernels/attention.py`, for processors.
 
-    torch's own splits and joins heads in walks over memory of their own, and can drop but by its plainest way.
+    torch's own wants padding, splits and joins heads in walks over memory of their own, and can drop but by its
+    plainest way.
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor | None, joint: Tensor, bias: Tensor | None, noise: Tensor | None) -> Tensor:
-        own, joint = None if query is None else query.contiguous(), joint.contiguous()
-        added = None if bias is None else bias[:, 0, 0]
+    def forward(ctx: Any, query: Tensor | None, joint: Tensor, starts: Tensor, noise: Tensor | None) -> Tensor:
+        given = None if query is None else query.contiguous(), joint.contiguous(), starts, noise
         needs_gradient = any(ctx.needs_input_grad)
-        out, probabilities = attend(
-            own, joint, added, noise, torch.get_num_threads(), keeps_probabilities=needs_gradient
-        )
+        out, probabilities = attend(*given, torch.get_num_threads(), keeps_probabilities=needs_gradient)
         if needs_gradient:
-            ctx.save_for_backward(own, joint, noise, probabilities)
+            ctx.save_for_backward(*given, probabilities)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, joint, noise, probabilities = ctx.saved_tensors
-        given = gradient.contiguous(), query, joint, noise, probabilities
+        query, joint, starts, noise, probabilities = ctx.saved_tensors
+        given = gradient.contiguous(), query, joint, starts, noise, probabilities
         return *attend_back(*given, torch.get_num_threads()), None, None
+
+
+def _attention_with_padding(query: Tensor | None, joint: Tensor, sentences: Sentences, dropped: float) -> Tensor:
+    """The same by torch's own, for other devices."""
+    *own, key, value = sentences.padded(joint).transpose(1, 3).unbind(2)
+    asking = own[0] if query is None else query.unsqueeze(2)
+    mask = None if sentences.is_full else sentences.mask.bool()[:, None, None]
+    out = scaled_dot_product_attention(asking, key, value, mask, dropped).transpose(1, 2)
+    return sentences.rows(out) if query is None else out.squeeze(1)
 
 
 def drop(values: Tensor, fraction: float) -> Tensor:

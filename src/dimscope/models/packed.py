@@ -6,7 +6,9 @@ than those of plain tensors. Where torch is built without oneDNN, the product is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dimscope.models.operations import has_onednn, joined, mapped
+from dimscope.models.operations import goes_in_pairs, has_onednn, joined, mapped
+from dimscope.numerics.kernels.bfloat16_products import product
+from dimscope.numerics.kernels.pairs import laid_out
 
 FEW_ROWS = 1024
 """Fewer rows than this are multiplied by plain weights: oneDNN keeps what it compiles for every number of rows."""
@@ -32,18 +36,40 @@ class PackedMaps:
 
     def __init__(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
-        self._weights: dict[tuple[bool, tuple[nn.Linear, ...]], tuple[Tensor, Tensor]] = {}
+        self._applied: dict[tuple[Layout, tuple[nn.Linear, ...]], Callable[[Tensor], Tensor]] = {}
 
     @torch.no_grad()
-    def __call__(self, values: Float[Tensor, "tokens dims"], *maps: nn.Linear) -> Float[Tensor, "tokens all_outputs"]:
+    def __call__(self, values: Float[Tensor, "rows dims"], *maps: nn.Linear) -> Float[Tensor, "rows all_outputs"]:
         """Apply one or several maps, all in one product."""
-        few = len(values) < FEW_ROWS
-        if (few, maps) not in self._weights:
-            weight = joined(tuple(each.weight for each in maps), self._dtype)
-            bias = joined(tuple(each.bias for each in maps), self._dtype)
-            plain = few or values.device.type != "cpu"
-            self._weights[few, maps] = (weight if plain else _packed(weight)), bias
-        return mapped(values, *self._weights[few, maps])
+        weights, biases = tuple(each.weight for each in maps), tuple(each.bias for each in maps)
+        layout = _layout(values, weights)
+        if (layout, maps) not in self._applied:
+            dtype = torch.float32 if layout is _in_pairs else self._dtype
+            self._applied[layout, maps] = layout(joined(weights, dtype), joined(biases, dtype))
+        return self._applied[layout, maps](values)
+
+
+Layout = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
+"""Lays a weight out, and gives the map by it and a bias."""
+
+
+def _layout(values: Tensor, weights: tuple[Tensor, ...]) -> Layout:
+    if goes_in_pairs(values, weights):
+        return _in_pairs
+    return _plainly if len(values) < FEW_ROWS or values.device.type != "cpu" else _by_onednn
+
+
+def _in_pairs(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+    there, _ = laid_out(weight, torch.get_num_threads())
+    return lambda values: product(values.contiguous(), there, bias, torch.get_num_threads())
+
+
+def _by_onednn(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+    return partial(mapped, weight=_packed(weight), bias=bias)
+
+
+def _plainly(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+    return partial(mapped, weight=weight, bias=bias)
 
 
 def with_packed_maps(model: PreTrainedModel) -> Any:

@@ -1,10 +1,12 @@
 """Attention, compiled: what belongs to a head of a sentence stays in a core's own caches from the first to the last.
 
-Threads take one head after the other. Queries, keys and values are read where a product of all three wrote them, as
-float32 or bfloat16, and what is between is float32; gradients are written where that product's own is read. Queries go
-in groups, so that long sentences have no large table but the one of probabilities, which is kept for the way back.
+Sentences lie one after the other without padding: sentence i is rows starts[i] to starts[i + 1]. Threads take one head
+after the other. Queries, keys and values are read where a product of all three wrote them, as float32 or bfloat16, and
+what is between is float32; gradients are written where that product's own is read. Queries go in groups, so that long
+sentences have no large table but the one of probabilities, which is kept for the way back.
 
-Rows of probabilities fill whole vectors: `whole_vectors` tells how long they are, and 0 stands beyond the last token.
+The tables of all sentences, [heads, read, columns] each, also lie one after the other. Their rows fill whole vectors,
+and 0 stands beyond the last token.
 """
 
 from __future__ import annotations
@@ -15,17 +17,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import Float, Float32, Int64, Shaped
 from llvmlite import ir
 from numba import carray, types
 from torch import Tensor
 
 from dimscope.numerics.kernels.instructions import compiled, everywhere, instruction, pointer
-from dimscope.numerics.kernels.small_products import add_product, room_for
+from dimscope.numerics.kernels.small_products import add_product, part_of, room_for
 from dimscope.numerics.kernels.threads import Task, next_range
 from dimscope.numerics.kernels.vectors import (
     KINDS,
     VECTOR,
+    WIDTH,
     added_product,
     all_of,
     every_vector,
@@ -38,64 +41,88 @@ from dimscope.numerics.kernels.vectors import (
     store,
     total,
     variable,
-    whole_vectors,
 )
 
 LONG = 2**15
 """Numbers of queries, keys and values that are worth a thread."""
 _GROUP = 64
 """Queries that are looked at together."""
-_TOLD = ("query", "joint", "noise", "query_parts", "parts", "tokens", "read", "heads", "dims", "columns")
+_TOLD = (
+    "query",
+    "joint",
+    "starts",
+    "tables",
+    "noise",
+    "query_rows",
+    "query_parts",
+    "parts",
+    "heads",
+    "dims",
+    "longest",
+)
+
+
+def table_starts(starts: Int64[Tensor, " sentences+1"], heads: int, *, one_each: bool) -> Int64[Tensor, " sentences+1"]:
+    """Give where the tables of probabilities begin, and at last how many numbers they all have.
+
+    `one_each`: of every sentence one query is read, not one for each token.
+    """
+    tokens = starts.diff()
+    sizes = heads * (1 if one_each else tokens) * ((tokens + WIDTH - 1) // WIDTH * WIDTH)
+    return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
 
 
 def attend(
-    query: Float[Tensor, "batch read heads dims"] | None,
-    joint: Float[Tensor, "batch tokens parts heads dims"],
-    bias: Float[Tensor, "batch tokens"] | None,
-    noise: Float32[Tensor, "batch heads read columns"] | None,
+    query: Float[Tensor, "sentences heads dims"] | None,
+    joint: Float[Tensor, "rows parts heads dims"],
+    starts: Int64[Tensor, " sentences+1"],
+    noise: Float32[Tensor, " numbers"] | None,
     num_threads: int,
     *,
     keeps_probabilities: bool = True,
-) -> tuple[Float[Tensor, "batch read heads dims"], Float32[Tensor, "batch heads read columns"] | None]:
+) -> tuple[Float[Tensor, "read heads dims"], Float32[Tensor, " numbers"] | None]:
     """Give what is attended to, and, where told, the probabilities before `noise`, dropout's factors, is multiplied in.
 
-    Without `query`, the first part of `joint` is the queries; its last two are keys and values. `bias` is added to the
-    scores. All lie in memory without gaps; numbers are float32 or bfloat16.
+    Without `query`, the first part of `joint` is the queries, of every row; its last two are keys and values. What is
+    attended to by rows after the last sentence is 0. All lie in memory without gaps, as float32 or bfloat16.
     """
-    told = _told(query, joint, noise)
-    batch, read, heads, columns = len(joint), told["read"], told["heads"], told["columns"]
-    added = joint.new_full((batch, columns), -math.inf, dtype=torch.float32)
-    added[:, : told["tokens"]] = 0 if bias is None else bias
-    out = joint.new_empty((batch, read, *joint.shape[3:]))
-    kept = joint.new_empty((batch, heads, read, columns), dtype=torch.float32) if keeps_probabilities else None
+    told = _told(query, joint, starts, noise)
+    out = joint.new_empty((told["query_rows"], *joint.shape[2:]))
+    if query is None:
+        out[starts[-1] :] = 0
+    probabilities = torch.empty(int(told["tables"][-1])) if keeps_probabilities else None
     task = _attending(KINDS[joint.dtype])
-    task(min(num_threads, joint.numel() // LONG), batch * heads, **told, added=added, probabilities=kept, out=out)
-    return out, kept
+    pieces = (len(starts) - 1) * told["heads"]
+    task(min(num_threads, joint.numel() // LONG), pieces, **told, probabilities=probabilities, out=out)
+    return out, probabilities
 
 
 def attend_back(
-    gradient: Float[Tensor, "batch read heads dims"],
-    query: Float[Tensor, "batch read heads dims"] | None,
-    joint: Float[Tensor, "batch tokens parts heads dims"],
-    noise: Float32[Tensor, "batch heads read columns"] | None,
-    probabilities: Float32[Tensor, "batch heads read columns"],
+    gradient: Float[Tensor, "read heads dims"],
+    query: Float[Tensor, "sentences heads dims"] | None,
+    joint: Float[Tensor, "rows parts heads dims"],
+    starts: Int64[Tensor, " sentences+1"],
+    noise: Float32[Tensor, " numbers"] | None,
+    probabilities: Float32[Tensor, " numbers"],
     num_threads: int,
-) -> tuple[Float[Tensor, "batch read heads dims"] | None, Float[Tensor, "batch tokens parts heads dims"]]:
+) -> tuple[Float[Tensor, "sentences heads dims"] | None, Float[Tensor, "rows parts heads dims"]]:
     """Give the gradients of `query`, if it stands alone, and of `joint`."""
     of_query, of_joint = None if query is None else torch.empty_like(query), torch.empty_like(joint)
-    told = {**_told(query, joint, noise), "probabilities": probabilities, "gradient": gradient}
+    of_joint[starts[-1] :] = 0
+    told = {**_told(query, joint, starts, noise), "probabilities": probabilities, "gradient": gradient}
     out = {"of_query": of_joint if of_query is None else of_query, "of_joint": of_joint}
     task = _returning(KINDS[joint.dtype])
-    task(min(num_threads, joint.numel() // LONG), len(joint) * told["heads"], **told, **out)
+    task(min(num_threads, joint.numel() // LONG), (len(starts) - 1) * told["heads"], **told, **out)
     return of_query, of_joint
 
 
-def _told(query: Tensor | None, joint: Tensor, noise: Tensor | None) -> dict[str, Any]:
+def _told(query: Tensor | None, joint: Tensor, starts: Tensor, noise: Tensor | None) -> dict[str, Any]:
     """Give what there and back are told; queries of the joint product are a part among others."""
-    _, tokens, parts, heads, dims = joint.shape
-    asking, query_parts, read = (joint, parts, tokens) if query is None else (query, 1, query.shape[1])
-    sizes = (query_parts, parts, tokens, read, heads, dims, whole_vectors(tokens))
-    return dict(zip(_TOLD, (asking, joint, noise, *sizes), strict=True))
+    _, parts, heads, dims = joint.shape
+    asking, query_parts = (joint, parts) if query is None else (query, 1)
+    tables = table_starts(starts, heads, one_each=query is not None)
+    sizes = (len(asking), query_parts, parts, heads, dims, int(starts.diff().max()))
+    return dict(zip(_TOLD, (asking, joint, starts, tables, noise, *sizes), strict=True))
 
 
 @cache
@@ -104,33 +131,40 @@ def _attending(kind: np.dtype) -> Task:
 
     def attend_heads(given: Any) -> None:
         work = carray(given, 1)[0]
-        tokens, read, heads, dims = work.tokens, work.read, work.heads, work.dims
-        query, joint, noise, probabilities = _views(work, kind)
-        out = carray(pointer(work.out), (len(joint), read, heads, dims), kind)
-        added = carray(pointer(work.added), (len(joint), work.columns), np.float32)
-        keys, values = room_for(dims, work.columns), room_for(tokens, dims)
-        asked, scores, found = room_for(_GROUP, dims), room_for(_GROUP, work.columns), room_for(_GROUP, dims)
+        heads, dims, longest = work.heads, work.dims, work.longest
+        query, joint, starts, tables = _views(work, kind)
+        out = carray(pointer(work.out), (work.query_rows, heads, dims), kind)
+        noise = carray(pointer(work.noise), tables[-1], np.float32)
+        probabilities = carray(pointer(work.probabilities), tables[-1], np.float32)
+        all_keys, all_values, all_scores = room_for(dims, longest), room_for(longest, dims), room_for(_GROUP, longest)
+        asked, found = room_for(_GROUP, dims), room_for(_GROUP, dims)
         first, last = next_range(given)
         while first < last:
             for piece in range(first, last):
                 at, head = piece // heads, piece % heads
-                _copy_turned(joint[at, :, work.parts - 2, head], keys)
-                _copy(joint[at, :, work.parts - 1, head], values, tokens, dims)
-                for start in range(0, read, _GROUP):
-                    stop = min(start + _GROUP, read)
-                    rows = stop - start
-                    _copy(query[at, start:stop, 0, head], asked, rows, dims)
-                    _attend(asked, keys, added[at], scores, rows, dims)
+                start, tokens, begin, read = _place(work, starts, at)
+                keys, values = part_of(all_keys, dims, tokens), part_of(all_values, tokens, dims)
+                scores = part_of(all_scores, _GROUP, tokens)
+                columns = scores.shape[1]
+                table = tables[at] + head * read * columns
+                _copy_turned(joint[start : start + tokens, work.parts - 2, head], keys)
+                _copy(joint[start : start + tokens, work.parts - 1, head], values, tokens, dims)
+                for top in range(0, read, _GROUP):
+                    rows = min(_GROUP, read - top)
+                    group = slice(begin + top, begin + top + rows)
+                    chosen = slice(table + top * columns, table + (top + rows) * columns)
+                    _copy(query[group, 0, head], asked, rows, dims)
+                    _attend(asked, keys, scores, rows, tokens, dims)
                     if work.probabilities:
-                        probabilities[at, head, start:stop] = scores[:rows]
+                        probabilities[chosen] = scores[:rows].reshape(rows * columns)
                     if work.noise:
-                        _multiply_rows(scores, noise[at, head, start:stop])
+                        _multiply(scores, noise[chosen], rows * columns)
                     found[:] = 0
-                    add_product(scores, work.columns, 1, values, found, rows, tokens)
-                    _copy(found, out[at, start:stop, head], rows, dims)
+                    add_product(scores, columns, 1, values, found, rows, tokens)
+                    _copy(found, out[group, head], rows, dims)
             first, last = next_range(given)
 
-    return Task(attend_heads, *_TOLD, "added", "probabilities", "out")
+    return Task(attend_heads, *_TOLD, "probabilities", "out")
 
 
 @cache
@@ -139,41 +173,51 @@ def _returning(kind: np.dtype) -> Task:
 
     def return_heads(given: Any) -> None:
         work = carray(given, 1)[0]
-        tokens, read, heads, dims = work.tokens, work.read, work.heads, work.dims
-        query, joint, noise, probabilities = _views(work, kind)
+        heads, dims, longest = work.heads, work.dims, work.longest
+        query, joint, starts, tables = _views(work, kind)
         of_query = carray(pointer(work.of_query), query.shape, kind)
         of_joint = carray(pointer(work.of_joint), joint.shape, kind)
-        gradient = carray(pointer(work.gradient), (len(joint), read, heads, dims), kind)
-        keys, values = room_for(tokens, dims), room_for(dims, work.columns)
-        of_keys, of_values = room_for(work.columns, dims), room_for(work.columns, dims)
+        gradient = carray(pointer(work.gradient), (work.query_rows, heads, dims), kind)
+        noise = carray(pointer(work.noise), tables[-1], np.float32)
+        probabilities = carray(pointer(work.probabilities), tables[-1], np.float32)
+        all_keys, all_values = room_for(longest, dims), room_for(dims, longest)
+        all_of_keys, all_of_values = room_for(longest, dims), room_for(longest, dims)
         asked, of_asked, wanted = room_for(_GROUP, dims), room_for(_GROUP, dims), room_for(_GROUP, dims)
-        used, of_scores = room_for(_GROUP, work.columns), room_for(_GROUP, work.columns)
+        all_used, all_of_scores = room_for(_GROUP, longest), room_for(_GROUP, longest)
         first, last = next_range(given)
         while first < last:
             for piece in range(first, last):
                 at, head = piece // heads, piece % heads
-                _copy(joint[at, :, work.parts - 2, head], keys, tokens, dims)
-                _copy_turned(joint[at, :, work.parts - 1, head], values)
+                start, tokens, begin, read = _place(work, starts, at)
+                keys, values = part_of(all_keys, tokens, dims), part_of(all_values, dims, tokens)
+                of_keys, of_values = part_of(all_of_keys, tokens, dims), part_of(all_of_values, tokens, dims)
+                used, of_scores = part_of(all_used, _GROUP, tokens), part_of(all_of_scores, _GROUP, tokens)
+                columns = used.shape[1]
+                table = tables[at] + head * read * columns
+                _copy(joint[start : start + tokens, work.parts - 2, head], keys, tokens, dims)
+                _copy_turned(joint[start : start + tokens, work.parts - 1, head], values)
                 of_keys[:], of_values[:] = 0, 0
-                for start in range(0, read, _GROUP):
-                    stop = min(start + _GROUP, read)
-                    rows = stop - start
-                    _copy(query[at, start:stop, 0, head], asked, rows, dims)
-                    _copy(gradient[at, start:stop, head], wanted, rows, dims)
-                    used[:rows] = probabilities[at, head, start:stop]
+                for top in range(0, read, _GROUP):
+                    rows = min(_GROUP, read - top)
+                    group = slice(begin + top, begin + top + rows)
+                    chosen = slice(table + top * columns, table + (top + rows) * columns)
+                    before = probabilities[chosen].reshape((rows, columns))
+                    _copy(query[group, 0, head], asked, rows, dims)
+                    _copy(gradient[group, head], wanted, rows, dims)
+                    used[:rows] = before
                     of_scores[:], of_asked[:] = 0, 0
                     add_product(wanted, wanted.shape[1], 1, values, of_scores, rows, dims)
                     if work.noise:
-                        _multiply_rows(used, noise[at, head, start:stop])
-                        _multiply_rows(of_scores, noise[at, head, start:stop])
+                        _multiply(used, noise[chosen], rows * columns)
+                        _multiply(of_scores, noise[chosen], rows * columns)
                     for i in range(rows):
-                        _softmax_back(of_scores[i], probabilities[at, head, start + i], work.columns, _scale(dims))
-                    add_product(used, 1, work.columns, wanted, of_values, tokens, rows)
-                    add_product(of_scores, 1, work.columns, asked, of_keys, tokens, rows)
-                    add_product(of_scores, work.columns, 1, keys, of_asked, rows, tokens)
-                    _copy(of_asked, of_query[at, start:stop, 0, head], rows, dims)
-                _copy(of_keys, of_joint[at, :, work.parts - 2, head], tokens, dims)
-                _copy(of_values, of_joint[at, :, work.parts - 1, head], tokens, dims)
+                        _softmax_back(of_scores[i], before[i], columns, _scale(dims))
+                    add_product(used, 1, columns, wanted, of_values, tokens, rows)
+                    add_product(of_scores, 1, columns, asked, of_keys, tokens, rows)
+                    add_product(of_scores, columns, 1, keys, of_asked, rows, tokens)
+                    _copy(of_asked, of_query[group, 0, head], rows, dims)
+                _copy(of_keys, of_joint[start : start + tokens, work.parts - 2, head], tokens, dims)
+                _copy(of_values, of_joint[start : start + tokens, work.parts - 1, head], tokens, dims)
             first, last = next_range(given)
 
     return Task(return_heads, *_TOLD, "probabilities", "gradient", "of_query", "of_joint")
@@ -181,12 +225,21 @@ def _returning(kind: np.dtype) -> Task:
 
 @compiled
 def _views(work: Any, kind: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Give the queries and all parts, [batch, tokens, parts, heads, dims] each, dropout's factors and probabilities."""
-    batch, rest = work.num_pieces // work.heads, (work.heads, work.dims)
-    query = carray(pointer(work.query), (batch, work.read, work.query_parts, *rest), kind)
-    joint = carray(pointer(work.joint), (batch, work.tokens, work.parts, *rest), kind)
-    noise = carray(pointer(work.noise), (batch, work.heads, work.read, work.columns), np.float32)
-    return query, joint, noise, carray(pointer(work.probabilities), noise.shape, np.float32)
+    """Give the queries and all parts, [rows, parts, heads, dims] each, and where sentences and their tables begin."""
+    num_starts, rest = work.num_pieces // work.heads + 1, (work.heads, work.dims)
+    starts, tables = (
+        carray(pointer(work.starts), num_starts, np.int64),
+        carray(pointer(work.tables), num_starts, np.int64),
+    )
+    query = carray(pointer(work.query), (work.query_rows, work.query_parts, *rest), kind)
+    return query, carray(pointer(work.joint), (starts[-1], work.parts, *rest), kind), starts, tables
+
+
+@compiled
+def _place(work: Any, starts: Int64[np.ndarray, " sentences+1"], at: int) -> tuple[int, int, int, int]:
+    """Give a sentence's first row and number of tokens, and the first row of its queries and their number."""
+    start, tokens = starts[at], starts[at + 1] - starts[at]
+    return (start, tokens, start, tokens) if work.query == work.joint else (start, tokens, at, 1)
 
 
 @compiled
@@ -204,7 +257,9 @@ def _copy(x: Shaped[np.ndarray, "_rows _dims"], out: Shaped[np.ndarray, "_rows _
 
 
 @compiled
-def _copy_turned(x: Shaped[np.ndarray, "rows dims"], out: Float32[np.ndarray, "_dims _rows"]) -> None:
+def _copy_turned(x: Shaped[np.ndarray, "rows dims"], out: Float32[np.ndarray, "_dims columns"]) -> None:
+    """Write a transpose, and 0 beyond it."""
+    out[:, x.shape[0] :] = 0
     for row in range(x.shape[0]):
         read = x[row]
         for dim in range(x.shape[1]):
@@ -215,31 +270,24 @@ def _copy_turned(x: Shaped[np.ndarray, "rows dims"], out: Float32[np.ndarray, "_
 def _attend(
     asked: Float32[np.ndarray, "_group _dims"],
     keys: Float32[np.ndarray, "_dims columns"],
-    added: Float32[np.ndarray, " columns"],
     scores: Float32[np.ndarray, "_group columns"],
     num_rows: int,
+    num_tokens: int,
     dims: int,
 ) -> None:
     """Write the probabilities of a group of queries into `scores`."""
     scores[:] = 0
     add_product(asked, asked.shape[1], 1, keys, scores, num_rows, dims)
+    scores[:, num_tokens:] = -np.inf
     for i in range(num_rows):
-        _softmax(scores[i], added, scores.shape[1], _scale(dims))
+        _softmax(scores[i], scores.shape[1], _scale(dims))
 
 
-@compiled
-def _multiply_rows(x: Float32[np.ndarray, "_rows columns"], factors: Float32[np.ndarray, "rows columns"]) -> None:
-    for row in range(factors.shape[0]):
-        _multiply(x[row], factors[row], factors.shape[1])
-
-
-def _build_softmax(
-    builder: ir.IRBuilder, scores: ir.Value, added: ir.Value, columns: ir.Value, scale: ir.Value
-) -> None:
+def _build_softmax(builder: ir.IRBuilder, scores: ir.Value, columns: ir.Value, scale: ir.Value) -> None:
     top, weight = variable(builder, all_of(-math.inf)), variable(builder, all_of(0.0))
     scale = everywhere(builder, scale, VECTOR)
     with every_vector(builder, columns) as i:
-        score = added_product(builder, loaded(builder, added, i), loaded(builder, scores, i), scale)
+        score = builder.fmul(loaded(builder, scores, i), scale)
         store(builder, score, scores, i)
         builder.store(larger(builder, builder.load(top), score), top)
     highest = everywhere(builder, largest(builder, builder.load(top)), VECTOR)
@@ -273,8 +321,8 @@ def _build_multiply(builder: ir.IRBuilder, x: ir.Value, factors: ir.Value, colum
 
 
 _softmax = instruction(types.void, _build_softmax)
-"""Makes, in place, of a row of scores their softmax, after what is to be added."""
+"""Makes, in place, of a row of scores their softmax."""
 _softmax_back = instruction(types.void, _build_softmax_back)
 """Makes, in place, of a row of gradients of probabilities the gradients of the scores before their scale."""
 _multiply = instruction(types.void, _build_multiply)
-"""Multiplies a row by factors, in place."""
+"""Multiplies so many numbers, of whole vectors, by factors, in place."""

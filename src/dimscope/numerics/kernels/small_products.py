@@ -64,6 +64,13 @@ def room_for(num_rows: int, num_numbers: int) -> Float32[np.ndarray, "rows numbe
 
 
 @compiled
+def part_of(room: Float32[np.ndarray, "_ _"], num_rows: int, num_numbers: int) -> Float32[np.ndarray, "rows numbers"]:
+    """Give the beginning of a larger room as one for so many rows; what stands in it is not said."""
+    rows, numbers = -(-num_rows // _ROWS) * _ROWS, -(-num_numbers // WIDTH) * WIDTH
+    return room.reshape(room.size)[: rows * numbers].reshape((rows, numbers))
+
+
+@compiled
 def add_product(
     a: Float32[np.ndarray, "_rows _columns"],
     row: int,

@@ -33,15 +33,6 @@ _TERMS = 8
 """Of the series of the exponential function: up to half of log 2 the next term is 5e-9."""
 
 
-def whole_vectors(count: int) -> int:
-    """Give how many numbers there are room for in the vectors that hold so many.
-
-    >>> whole_vectors(17)
-    32
-    """
-    return -(-count // WIDTH) * WIDTH
-
-
 def loaded(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
     """Read the vector that begins at a number."""
     return builder.load(_place(builder, data, index), align=4)
