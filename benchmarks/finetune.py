@@ -80,6 +80,7 @@ def compare(quick: bool) -> Iterator[Row]:
         way(warm, warm.load())
     for seed in SEEDS[:1] if quick else SEEDS:
         bench = _bench(seed, QUICK_SENTENCES if quick else None)
+        bench.encoded("train")
         for name, way in ways.items():
             network = bench.load()
             began = time.perf_counter()

@@ -10,6 +10,7 @@ from torch import nn
 from dimscope.activations.capture import states
 from dimscope.activations.edits import Edit, Zero, edit
 from dimscope.activations.hooks import hooked
+from dimscope.models import direct as direct_pass
 from dimscope.models import packed as packed_maps
 from dimscope.models.classify import classify
 from dimscope.models.direct import DirectPass, classifying, has_direct_pass
@@ -200,14 +201,27 @@ def test_a_parametrized_map_is_not_taken():
 
 @pytest.mark.parametrize("few_rows", [10, 11])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_packed_maps_are_the_plain_ones(dtype, few_rows, monkeypatch):
+@pytest.mark.parametrize("outputs", [(48, 32), (64, 70)], ids=["too small for pairs", "in pairs where there are"])
+def test_packed_maps_are_the_plain_ones(dtype, few_rows, outputs, monkeypatch):
     monkeypatch.setattr(packed_maps, "FEW_ROWS", few_rows)
     torch.manual_seed(0)
-    first, second, values = nn.Linear(64, 48), nn.Linear(64, 32), torch.randn(10, 64).to(dtype)
+    (first, second), values = (nn.Linear(64, each) for each in outputs), torch.randn(10, 64).to(dtype)
     found = PackedMaps(dtype)(values, first, second)
     expected = torch.cat([first(values.float()), second(values.float())], 1)
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), expected, atol=1e-5 if dtype == torch.float32 else 0.05, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "adds_pairs", "num_rows"),
+    [(torch.float32, True, 80), (torch.bfloat16, True, 44), (torch.bfloat16, False, 80)],
+)
+def test_rows_are_filled_up_where_products_are_compiled_for_every_number(dtype, adds_pairs, num_rows, monkeypatch):
+    monkeypatch.setattr(direct_pass, "adds_pairs", lambda: adds_pairs)
+    network = load("tiny/bert")
+    mask = batch_of(network)["attention_mask"]
+    assert mask.sum() == 44
+    assert len(DirectPass(network, dtype).sentences(mask).rows(mask)) == num_rows
 
 
 def test_packed_maps_without_onednn_take_the_plain_product(monkeypatch):

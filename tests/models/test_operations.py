@@ -49,9 +49,8 @@ def adding_pairs(request, monkeypatch):
 
 
 @pytest.mark.parametrize("outputs", [(64, 70), (128,)])
-def test_large_products_in_bfloat16_and_their_gradients_are_those_of_rounded_numbers(adding_pairs, outputs):
-    rows = operations.FEW_ROWS + 3
-    values = drawn(rows, 66).bfloat16().float()
+def test_products_in_bfloat16_and_their_gradients_are_those_of_rounded_numbers(adding_pairs, outputs):
+    values = drawn(259, 66).bfloat16().float()
     weights = [drawn(each, 66, seed=1).bfloat16().float() for each in outputs]
     biases = [drawn(each, seed=2).bfloat16().float() for each in outputs]
     parameters, half = [*weights, *biases], len(outputs)
@@ -69,8 +68,8 @@ def test_large_products_in_bfloat16_and_their_gradients_are_those_of_rounded_num
         assert (one - other).norm() < 5e-3 * other.norm()
 
 
-def test_large_products_of_frozen_weights_pass_gradients_on(adding_pairs):
-    values, weight = drawn(operations.FEW_ROWS, 64).bfloat16().requires_grad_(), drawn(64, 64, seed=1)
+def test_products_of_frozen_weights_pass_gradients_on(adding_pairs):
+    values, weight = drawn(20, 64).bfloat16().requires_grad_(), drawn(64, 64, seed=1)
     joint_linear(values, (weight,), (drawn(64),)).sum().backward()
     expected = weight.bfloat16().float().sum(0).expand(len(values), 64)
     torch.testing.assert_close(values.grad.float(), expected, rtol=1e-2, atol=1e-2)

@@ -22,8 +22,6 @@ from dimscope.numerics.kernels.bfloat16_products import fits, product, turned_pr
 from dimscope.numerics.kernels.dropout import AT_ONCE, STEPS, draw_factors
 from dimscope.numerics.kernels.pairs import Panels, adds_pairs, laid_out
 
-FEW_ROWS = 256
-"""For fewer than so many it is not worth laying weights out."""
 _BITS = {2: torch.uint16, 4: torch.uint32}
 
 
@@ -38,8 +36,7 @@ def joint_linear(
     >>> joint_linear(torch.tensor([[1.0, 2.0]]), (weight, 3 * weight), (torch.zeros(2), torch.ones(2)))
     tensor([[1., 2., 4., 7.]])
     """
-    in_pairs = len(values) >= FEW_ROWS and goes_in_pairs(values, weights)
-    way = _JointLinearInPairs if in_pairs else _JointLinear
+    way = _JointLinearInPairs if goes_in_pairs(values, weights) else _JointLinear
     return way.apply(values, *weights, *biases)
 
 
@@ -149,12 +146,11 @@ def attention(
     """
     if joint.device.type != "cpu":
         return _attention_with_padding(query, joint, sentences, dropped)
-    starts, heads = sentences.starts, joint.shape[2]
-    one_each = query is not None
-    noise = (
-        kept((int(table_starts(starts, heads, one_each=one_each)[-1]),), dropped, torch.float32) if dropped else None
-    )
-    return _CompiledAttention.apply(query, joint, starts, noise)
+    noise = None
+    if dropped:
+        tables = table_starts(sentences.starts, joint.shape[2], one_each=query is not None)
+        noise = kept((int(tables[-1]),), dropped, torch.float32)
+    return _CompiledAttention.apply(query, joint, sentences.starts, noise)
 
 
 class _CompiledAttention(torch.autograd.Function):

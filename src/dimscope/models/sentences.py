@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from jaxtyping import Float, Int, Int64, Shaped
 from torch import Tensor
@@ -26,7 +28,7 @@ class Sentences:
         filling = -self.num_tokens % step
         self._places = torch.cat([places, places[-1:].expand(filling)]) if filling else places
 
-    @property
+    @cached_property
     def starts(self) -> Int64[Tensor, " sentences+1"]:
         """The first row of every sentence, and the one after the last."""
         ends = self.mask.sum(1).cumsum(0)

@@ -62,14 +62,14 @@ _TOLD = (
 )
 
 
-def table_starts(starts: Int64[Tensor, " sentences+1"], heads: int, *, one_each: bool) -> Int64[Tensor, " sentences+1"]:
+def table_starts(starts: Int64[Tensor, " sentences+1"], heads: int, *, one_each: bool) -> Int64[np.ndarray, " starts"]:
     """Give where the tables of probabilities begin, and at last how many numbers they all have.
 
     `one_each`: of every sentence one query is read, not one for each token.
     """
-    tokens = starts.diff()
-    sizes = heads * (1 if one_each else tokens) * ((tokens + WIDTH - 1) // WIDTH * WIDTH)
-    return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+    tokens = np.diff(starts.numpy())
+    sizes = heads * (1 if one_each else tokens) * (-(-tokens // WIDTH) * WIDTH)
+    return np.append(0, np.cumsum(sizes))
 
 
 def attend(
@@ -90,7 +90,7 @@ def attend(
     out = joint.new_empty((told["query_rows"], *joint.shape[2:]))
     if query is None:
         out[starts[-1] :] = 0
-    probabilities = torch.empty(int(told["tables"][-1])) if keeps_probabilities else None
+    probabilities = torch.empty(told["tables"][-1]) if keeps_probabilities else None
     task = _attending(KINDS[joint.dtype])
     pieces = (len(starts) - 1) * told["heads"]
     task(min(num_threads, joint.numel() // LONG), pieces, **told, probabilities=probabilities, out=out)
@@ -121,7 +121,7 @@ def _told(query: Tensor | None, joint: Tensor, starts: Tensor, noise: Tensor | N
     _, parts, heads, dims = joint.shape
     asking, query_parts = (joint, parts) if query is None else (query, 1)
     tables = table_starts(starts, heads, one_each=query is not None)
-    sizes = (len(asking), query_parts, parts, heads, dims, int(starts.diff().max()))
+    sizes = (len(asking), query_parts, parts, heads, dims, int(np.diff(starts.numpy()).max()))
     return dict(zip(_TOLD, (asking, joint, starts, tables, noise, *sizes), strict=True))
 
 

@@ -20,7 +20,7 @@ from numba.core import cgutils
 from torch import Tensor
 
 from dimscope.numerics.kernels.instructions import everywhere, instruction, pointer
-from dimscope.numerics.kernels.pairs import COLUMNS, PAIR, PAIRS, ROWS, Panels, gathered
+from dimscope.numerics.kernels.pairs import COLUMNS, PAIR, PAIRS, ROWS, Panels, gathered, room_for_sums
 from dimscope.numerics.kernels.threads import Task, next_range
 from dimscope.numerics.kernels.vectors import HALVES, VECTOR, WIDTH, loaded, rounded, store, variable
 
@@ -51,12 +51,12 @@ def turned_product(
     left: BFloat16[Tensor, "depth rows"], right: BFloat16[Tensor, "depth columns"], num_threads: int
 ) -> tuple[Float32[Tensor, "rows columns"], Float32[Tensor, " rows"]]:
     """Give leftᵀ · right and the sums of the left one's columns."""
-    groups, sums = gathered(left, num_threads, ROWS)
-    panels, _ = gathered(right, num_threads)
+    sums = room_for_sums(*left.shape)
+    groups, panels = gathered(left, num_threads, ROWS, sums), gathered(right, num_threads)
     out = torch.empty(groups.columns, panels.columns)
     told = {"left": groups.pairs, "right": panels.pairs, "out": out}
     _multiplying_turned(num_threads, len(groups.pairs), **told, **_sizes(out, panels))
-    return out, sums
+    return out, sums.sum(0)
 
 
 def _sizes(out: Tensor, right: Panels) -> dict[str, int]:

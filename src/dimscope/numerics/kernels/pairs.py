@@ -76,17 +76,25 @@ def room_for(depth: int, columns: int, width: int = COLUMNS) -> Panels:
 
 
 def gathered(
-    matrix: BFloat16[Tensor, "depth columns"], num_threads: int, width: int = COLUMNS
-) -> tuple[Panels, Float32[Tensor, " columns"]]:
-    """Lay a factor out of which rows are summed over, and give its columns' sums; an odd row has a partner of zeros.
+    matrix: BFloat16[Tensor, "depth columns"],
+    num_threads: int,
+    width: int = COLUMNS,
+    sums: Float32[Tensor, "pieces columns"] | None = None,
+) -> Panels:
+    """Lay a factor out of which rows are summed over, and write its columns' sums, if told where; see `room_for_sums`.
 
-    It has 16 columns at least and as many as a panel.
+    It has 16 columns at least and as many as a panel; an odd row has a partner of zeros.
     """
     depth, columns = matrix.shape
-    panels, sums = room_for(depth, columns, width), torch.empty(-(-depth // _ROWS_AT_ONCE), columns)
-    sizes = {"depth": depth, "columns": columns}
-    _gathering(width)(num_threads, len(sums), matrix=matrix, panels=panels.pairs, sums=sums, **sizes)
-    return panels, sums.sum(0)
+    panels, pieces = room_for(depth, columns, width), -(-depth // _ROWS_AT_ONCE)
+    told = {"matrix": matrix, "panels": panels.pairs, "sums": sums}
+    _gathering(width)(num_threads, pieces, **told, depth=depth, columns=columns)
+    return panels
+
+
+def room_for_sums(depth: int, columns: int) -> Float32[Tensor, "pieces columns"]:
+    """Give room for the sums of columns, of some rows each: they are to be added up."""
+    return torch.empty(-(-depth // _ROWS_AT_ONCE), columns)
 
 
 def _vector_at(builder: ir.IRBuilder, kind: ir.VectorType, data: ir.Value, index: ir.Value) -> ir.Value:
@@ -170,7 +178,7 @@ def _gathering(width: int) -> Task:
                             _paired_rows(upper, lower, column, panels, place)
                         else:
                             _paired_columns(upper, lower, column, panels, place)
-                for start in range(0, columns, WIDTH):
+                for start in range(0, columns if work.sums else 0, WIDTH):
                     column = min(start, columns - WIDTH)
                     _summed(matrix[top, column:], columns, bottom - top, sums, piece * columns + column)
             first, last = next_range(given)
