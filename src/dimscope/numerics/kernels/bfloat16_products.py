@@ -54,8 +54,8 @@ def turned_product(
     sums = room_for_sums(*left.shape)
     groups, panels = gathered(left, num_threads, ROWS, sums), gathered(right, num_threads)
     out = torch.empty(groups.columns, panels.columns)
-    told = {"left": groups.pairs, "right": panels.pairs, "out": out}
-    _multiplying_turned(num_threads, len(groups.pairs), **told, **_sizes(out, panels))
+    told = {"left": groups.pairs, "right": panels.pairs, "bias": None, "out": out}
+    _multiplying(num_threads, len(groups.pairs), **told, **_sizes(out, panels))
     return out, sums.sum(0)
 
 
@@ -124,36 +124,27 @@ _rounded_tile, _tile_as_it_is = _tile(_put_plus_bias), _tile(_put)
 
 
 def _multiply(given: Any) -> None:
+    """Multiply rows that lie plainly where there is a bias, else groups of them that were gathered."""
     work = carray(given, 1)[0]
     rows, columns, pairs = work.rows, work.columns, work.pairs
     bias = carray(pointer(work.bias), columns, np.float32)
-    out = carray(pointer(work.out), rows * columns, np.uint16)
+    halves = carray(pointer(work.out), rows * columns, np.uint16)
+    numbers = carray(pointer(work.out), rows * columns, np.float32)
     first, last = next_range(given)
     while first < last:
         for panel in range((columns + COLUMNS - 1) // COLUMNS):
             column, right = min(panel * COLUMNS, columns - COLUMNS), pointer(work.right + 4 * panel * pairs * COLUMNS)
             for group in range(first, last):
                 row = min(group * ROWS, rows - ROWS)
-                left, place = pointer(work.left + 4 * row * pairs), row * columns + column
-                _rounded_tile(left, pairs, 1, right, pairs, out, place, column, columns, bias)
-        first, last = next_range(given)
-
-
-def _multiply_turned(given: Any) -> None:
-    work = carray(given, 1)[0]
-    rows, columns, pairs = work.rows, work.columns, work.pairs
-    out = carray(pointer(work.out), rows * columns, np.float32)
-    first, last = next_range(given)
-    while first < last:
-        for panel in range((columns + COLUMNS - 1) // COLUMNS):
-            column, right = min(panel * COLUMNS, columns - COLUMNS), pointer(work.right + 4 * panel * pairs * COLUMNS)
-            for group in range(first, last):
-                row = min(group * ROWS, rows - ROWS)
-                left, place = pointer(work.left + 4 * group * pairs * ROWS), row * columns + column
-                _tile_as_it_is(left, 1, ROWS, right, pairs, out, place, column, columns)
+                place = row * columns + column
+                if work.bias:
+                    left = pointer(work.left + 4 * row * pairs)
+                    _rounded_tile(left, pairs, 1, right, pairs, halves, place, column, columns, bias)
+                else:
+                    left = pointer(work.left + 4 * group * ROWS * pairs)
+                    _tile_as_it_is(left, 1, ROWS, right, pairs, numbers, place, column, columns)
         first, last = next_range(given)
 
 
 _SIZES = ("rows", "columns", "pairs")
 _multiplying = Task(_multiply, "left", "right", "bias", "out", *_SIZES)
-_multiplying_turned = Task(_multiply_turned, "left", "right", "out", *_SIZES)
