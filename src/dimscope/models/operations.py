@@ -69,7 +69,7 @@ class _JointLinearInPairs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, *parameters: Tensor) -> Tensor:
         weights, biases = _halves(parameters)
-        there, back = laid_out(joined(weights, torch.float32), torch.get_num_threads())
+        there, back = laid_out(*weights, num_threads=torch.get_num_threads())
         values = values.contiguous()
         ctx.save_for_backward(values, back.pairs)
         ctx.outputs = [len(part) for part in weights]
@@ -91,7 +91,7 @@ def goes_in_pairs(values: Tensor, weights: tuple[Tensor, ...]) -> bool:
     """Tell whether this processor has products of pairs, and they serve these values and weights, there and back."""
     if values.dtype != torch.bfloat16 or values.device.type != "cpu" or not adds_pairs():
         return False
-    return all(fits(len(values), *weight.shape) for weight in weights)
+    return all(weight.dtype == torch.float32 and fits(len(values), *weight.shape) for weight in weights)
 
 
 def mapped(

@@ -60,7 +60,7 @@ def _layout(values: Tensor, weights: tuple[Tensor, ...]) -> Layout:
 
 
 def _in_pairs(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
-    there, _ = laid_out(weight, torch.get_num_threads())
+    there, _ = laid_out(weight, num_threads=torch.get_num_threads())
     return lambda values: product(values.contiguous(), there, bias, torch.get_num_threads())
 
 

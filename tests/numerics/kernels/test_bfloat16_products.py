@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dimscope.numerics.kernels.bfloat16_products import fits, product, turned_product
-from dimscope.numerics.kernels.pairs import COLUMNS, adds_pairs, gathered, laid_out, room_for_sums
+from dimscope.numerics.kernels.pairs import COLUMNS, ROWS, adds_pairs, gathered, laid_out
 
 pytestmark = pytest.mark.skipif(not adds_pairs(), reason="this processor does not add products of pairs")
 
@@ -34,7 +34,7 @@ def is_rounded(found: torch.Tensor, exact: torch.Tensor) -> bool:
 def test_products_there_and_back_are_rounded_once(rows, depth, columns, num_threads):
     weight, bias = drawn(columns, depth, seed=0), drawn(columns, seed=1)
     values, gradient = halves(rows, depth, seed=2), halves(rows, columns, seed=3)
-    there, back = laid_out(weight, num_threads)
+    there, back = laid_out(weight, num_threads=num_threads)
     exact = weight.bfloat16().double()
     assert is_rounded(product(values, there, bias, num_threads), values.double() @ exact.T + bias)
     assert is_rounded(product(gradient, back, None, num_threads), gradient.double() @ exact)
@@ -52,20 +52,29 @@ def test_the_turned_product_and_its_sums_are_float32(rows, depth, columns, num_t
         torch.testing.assert_close(sums.double(), left.double().sum(0), atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.parametrize("outputs", [64, 70])
+def test_weights_below_each_other_are_as_one(outputs):
+    weights = [drawn(outputs, 66, seed=seed) for seed in range(3)]
+    for one, other in zip(laid_out(*weights, num_threads=2), laid_out(torch.cat(weights), num_threads=1), strict=True):
+        assert one.columns == other.columns
+        assert torch.equal(one.pairs, other.pairs)
+
+
 def test_a_pair_is_two_rows_the_upper_one_in_the_lower_bits():
     matrix = torch.arange(3 * 64).reshape(3, 64).bfloat16()
-    sums = room_for_sums(3, 64)
-    pairs = gathered(matrix, 1, sums=sums).pairs.numpy().view("uint32")[0]
+    groups, panels, sums = gathered(matrix, matrix, 1)
     bits = matrix.view(torch.int16).numpy().view("uint16").astype("uint32")
-    assert (pairs[0] == bits[0] | bits[1] << 16).all()
-    assert (pairs[1] == bits[2]).all()
+    for found, of_group in ((panels.pairs[0], slice(64)), (groups.pairs[1], slice(ROWS, 2 * ROWS))):
+        pairs = found.numpy().view("uint32")
+        assert (pairs[0] == (bits[0] | bits[1] << 16)[of_group]).all()
+        assert (pairs[1] == bits[2, of_group]).all()
     assert torch.equal(sums[0], matrix.float().sum(0))
 
 
 def test_what_is_no_number_stays_none_and_spoils_its_own_row_alone():
     values = halves(13, 64, seed=7)
     values[3, 5], values[9, 0] = float("nan"), float("inf")
-    there, _ = laid_out(drawn(64, 64, seed=8).abs() + 1, 1)
+    there, _ = laid_out(drawn(64, 64, seed=8).abs() + 1, num_threads=1)
     found = product(values, there, None, 1)
     assert found[3].isnan().all()
     assert found[9].isinf().all()

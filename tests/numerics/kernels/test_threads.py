@@ -23,7 +23,7 @@ def at_work(given, num_threads, at_once):
         meeting.wait(timeout=60)
 
     task = SimpleNamespace(address=ctypes.cast(note, ctypes.c_void_p).value, ctypes=note)
-    in_torch_threads(task, np.array([given], np.intp), num_threads)
+    in_torch_threads(task, (ctypes.c_ssize_t * 1)(given), num_threads)
     return noted
 
 

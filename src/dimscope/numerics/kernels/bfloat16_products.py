@@ -20,7 +20,7 @@ from numba.core import cgutils
 from torch import Tensor
 
 from dimscope.numerics.kernels.instructions import everywhere, instruction, pointer
-from dimscope.numerics.kernels.pairs import COLUMNS, PAIR, PAIRS, ROWS, Panels, gathered, room_for_sums
+from dimscope.numerics.kernels.pairs import COLUMNS, PAIR, PAIRS, ROWS, Panels, gathered
 from dimscope.numerics.kernels.threads import Task, next_range
 from dimscope.numerics.kernels.vectors import HALVES, VECTOR, WIDTH, loaded, rounded, store, variable
 
@@ -37,12 +37,8 @@ def product(
 ) -> BFloat16[Tensor, "rows columns"]:
     """Give the product of rows that lie without gaps and what was laid out, plus `bias`."""
     out = rows.new_empty(len(rows), right.columns)
-    told = {
-        "left": rows,
-        "right": right.pairs,
-        "bias": torch.zeros(right.columns) if bias is None else bias,
-        "out": out,
-    }
+    bias = torch.zeros(right.columns) if bias is None else bias
+    told = {"left": rows, "right": right.pairs, "bias": bias, "out": out, "sums": None, "totals": None, "num_sums": 0}
     _multiplying(num_threads, -(-len(rows) // ROWS), **told, **_sizes(out, right))
     return out
 
@@ -51,12 +47,11 @@ def turned_product(
     left: BFloat16[Tensor, "depth rows"], right: BFloat16[Tensor, "depth columns"], num_threads: int
 ) -> tuple[Float32[Tensor, "rows columns"], Float32[Tensor, " rows"]]:
     """Give leftᵀ · right and the sums of the left one's columns."""
-    sums = room_for_sums(*left.shape)
-    groups, panels = gathered(left, num_threads, ROWS, sums), gathered(right, num_threads)
-    out = torch.empty(groups.columns, panels.columns)
-    told = {"left": groups.pairs, "right": panels.pairs, "bias": None, "out": out}
-    _multiplying(num_threads, len(groups.pairs), **told, **_sizes(out, panels))
-    return out, sums.sum(0)
+    groups, panels, sums = gathered(left, right, num_threads)
+    out, totals = torch.empty(groups.columns, panels.columns), torch.empty(groups.columns)
+    told = {"left": groups.pairs, "right": panels.pairs, "out": out, "sums": sums, "totals": totals}
+    _multiplying(num_threads, len(groups.pairs), **told, **_sizes(out, panels), bias=None, num_sums=len(sums))
+    return out, totals
 
 
 def _sizes(out: Tensor, right: Panels) -> dict[str, int]:
@@ -130,6 +125,8 @@ def _multiply(given: Any) -> None:
     bias = carray(pointer(work.bias), columns, np.float32)
     halves = carray(pointer(work.out), rows * columns, np.uint16)
     numbers = carray(pointer(work.out), rows * columns, np.float32)
+    sums = carray(pointer(work.sums), (work.num_sums, rows), np.float32)
+    totals = carray(pointer(work.totals), rows, np.float32)
     first, last = next_range(given)
     while first < last:
         for panel in range((columns + COLUMNS - 1) // COLUMNS):
@@ -143,8 +140,10 @@ def _multiply(given: Any) -> None:
                 else:
                     left = pointer(work.left + 4 * group * ROWS * pairs)
                     _tile_as_it_is(left, 1, ROWS, right, pairs, numbers, place, column, columns)
+        for row in range(first * ROWS, min(last * ROWS, rows) if work.sums else 0):
+            totals[row] = sums[:, row].sum()
         first, last = next_range(given)
 
 
 _SIZES = ("rows", "columns", "pairs")
-_multiplying = Task(_multiply, "left", "right", "bias", "out", *_SIZES)
+_multiplying = Task(_multiply, "left", "right", "bias", "out", "sums", "totals", "num_sums", *_SIZES)

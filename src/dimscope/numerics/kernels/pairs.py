@@ -19,7 +19,7 @@ from numba import carray, types
 from numba.core import cgutils, config
 from torch import Tensor
 
-from dimscope.numerics.kernels.instructions import instruction, pointer
+from dimscope.numerics.kernels.instructions import compiled, instruction, pointer
 from dimscope.numerics.kernels.threads import Task, next_range
 from dimscope.numerics.kernels.vectors import (
     HALF,
@@ -58,15 +58,21 @@ class Panels:
     columns: int
 
 
-def laid_out(weight: Float32[Tensor, "outputs dims"], num_threads: int) -> tuple[Panels, Panels]:
-    """Round a weight, and lay it out as the right factor of values · weightᵀ and of gradient · weight.
+def laid_out(*weights: Float32[Tensor, "_outputs dims"], num_threads: int) -> tuple[Panels, Panels]:
+    """Round one weight or several, each below the last, and lay them out for values · weightᵀ and gradient · weight.
 
-    Both sizes are even and at least 64.
+    All sizes are even and at least 64.
     """
-    outputs, dims = weight.shape
+    each, dims = weights[0].shape
+    if each % COLUMNS or any(len(weight) != each for weight in weights):
+        weights = (torch.cat(weights),)
+        each = len(weights[0])
+    weights = tuple(weight.contiguous() for weight in weights)
+    outputs = each * len(weights)
     there, back = room_for(dims, outputs), room_for(outputs, dims)
-    told = {"weight": weight.contiguous(), "there": there.pairs, "back": back.pairs}
-    _laying_out(num_threads, len(there.pairs), **told, outputs=outputs, dims=dims)
+    told = {"there": there.pairs, "back": back.pairs}
+    places = np.array([weight.data_ptr() for weight in weights])
+    _laying_out(num_threads, len(there.pairs), **told, places=places, outputs=outputs, each=each, dims=dims)
     return there, back
 
 
@@ -76,25 +82,18 @@ def room_for(depth: int, columns: int, width: int = COLUMNS) -> Panels:
 
 
 def gathered(
-    matrix: BFloat16[Tensor, "depth columns"],
-    num_threads: int,
-    width: int = COLUMNS,
-    sums: Float32[Tensor, "pieces columns"] | None = None,
-) -> Panels:
-    """Lay a factor out of which rows are summed over, and write its columns' sums, if told where; see `room_for_sums`.
+    left: BFloat16[Tensor, "depth rows"], right: BFloat16[Tensor, "depth columns"], num_threads: int
+) -> tuple[Panels, Panels, Float32[Tensor, "pieces rows"]]:
+    """Lay both factors of leftᵀ · right out, the left one in panels of `ROWS`; and give sums of its columns, in pieces.
 
-    It has 16 columns at least and as many as a panel; an odd row has a partner of zeros.
+    Each has 16 columns at least and as many as its panels; an odd row has a partner of zeros.
     """
-    depth, columns = matrix.shape
-    panels, pieces = room_for(depth, columns, width), -(-depth // _ROWS_AT_ONCE)
-    told = {"matrix": matrix, "panels": panels.pairs, "sums": sums}
-    _gathering(width)(num_threads, pieces, **told, depth=depth, columns=columns)
-    return panels
-
-
-def room_for_sums(depth: int, columns: int) -> Float32[Tensor, "pieces columns"]:
-    """Give room for the sums of columns, of some rows each: they are to be added up."""
-    return torch.empty(-(-depth // _ROWS_AT_ONCE), columns)
+    (depth, rows), columns = left.shape, right.shape[1]
+    groups, panels, pieces = room_for(depth, rows, ROWS), room_for(depth, columns), -(-depth // _ROWS_AT_ONCE)
+    sums = torch.empty(pieces, rows)
+    told = {"left": left, "right": right, "groups": groups.pairs, "panels": panels.pairs, "sums": sums}
+    _gathering(num_threads, pieces, **told, depth=depth, rows=rows, columns=columns)
+    return groups, panels, sums
 
 
 def _vector_at(builder: ir.IRBuilder, kind: ir.VectorType, data: ir.Value, index: ir.Value) -> ir.Value:
@@ -154,44 +153,51 @@ _paired_rows, _paired_columns = _pair_up(ROWS), _pair_up(COLUMNS)
 _summed, _turned, _rounded = (instruction(types.void, build) for build in (_sum_rows, _turn, _round))
 
 
-@cache
-def _gathering(width: int) -> Task:
-    """Give the task for panels of this width; a piece is some rows, and has sums of its own."""
-
-    def gather(given: Any) -> None:
-        work = carray(given, 1)[0]
-        depth, columns = work.depth, work.columns
-        num_panels, num_pairs = (columns + width - 1) // width, (depth + 1) // 2
-        matrix = carray(pointer(work.matrix), (depth, columns), np.uint16)
-        panels = carray(pointer(work.panels), num_panels * num_pairs * width, np.uint32)
-        sums = carray(pointer(work.sums), work.num_pieces * columns, np.float32)
-        nothing = np.zeros(columns, np.uint16)
+def _gather(given: Any) -> None:
+    """Lay out some rows of both factors after the other, and add up what stands in those of the left one."""
+    work = carray(given, 1)[0]
+    depth, rows, columns = work.depth, work.rows, work.columns
+    left = carray(pointer(work.left), (depth, rows), np.uint16)
+    right = carray(pointer(work.right), (depth, columns), np.uint16)
+    sums = carray(pointer(work.sums), work.num_pieces * rows, np.float32)
+    first, last = next_range(given)
+    while first < last:
+        for piece in range(first, last):
+            top, bottom = piece * _ROWS_AT_ONCE, min((piece + 1) * _ROWS_AT_ONCE, depth)
+            _lay_out_rows(left, top, bottom, pointer(work.groups), ROWS)
+            _lay_out_rows(right, top, bottom, pointer(work.panels), COLUMNS)
+            for start in range(0, rows, WIDTH):
+                column = min(start, rows - WIDTH)
+                _summed(left[top, column:], rows, bottom - top, sums, piece * rows + column)
         first, last = next_range(given)
-        while first < last:
-            for piece in range(first, last):
-                top, bottom = piece * _ROWS_AT_ONCE, min((piece + 1) * _ROWS_AT_ONCE, depth)
-                for row in range(top, bottom, 2):
-                    upper, lower = matrix[row], matrix[row + 1] if row + 1 < depth else nothing
-                    for panel in range(num_panels):
-                        column, place = min(panel * width, columns - width), (panel * num_pairs + row // 2) * width
-                        if width == ROWS:
-                            _paired_rows(upper, lower, column, panels, place)
-                        else:
-                            _paired_columns(upper, lower, column, panels, place)
-                for start in range(0, columns if work.sums else 0, WIDTH):
-                    column = min(start, columns - WIDTH)
-                    _summed(matrix[top, column:], columns, bottom - top, sums, piece * columns + column)
-            first, last = next_range(given)
 
-    return Task(gather, "matrix", "panels", "sums", "depth", "columns")
+
+@compiled
+def _lay_out_rows(matrix: Any, top: int, bottom: int, place: Any, width: int) -> None:
+    """Lay rows, the first of them an even one, into panels of this width."""
+    depth, columns = matrix.shape
+    num_panels, num_pairs = (columns + width - 1) // width, (depth + 1) // 2
+    panels = carray(place, num_panels * num_pairs * width, np.uint32)
+    nothing = np.zeros(0 if depth % 2 == 0 else columns, np.uint16)
+    for row in range(top, bottom, 2):
+        upper, lower = matrix[row], matrix[row + 1] if row + 1 < depth else nothing
+        for panel in range(num_panels):
+            column, place_of_pair = min(panel * width, columns - width), (panel * num_pairs + row // 2) * width
+            if width == ROWS:
+                _paired_rows(upper, lower, column, panels, place_of_pair)
+            else:
+                _paired_columns(upper, lower, column, panels, place_of_pair)
+
+
+_gathering = Task(_gather, "left", "right", "groups", "panels", "sums", "depth", "rows", "columns")
 
 
 def _lay_out(given: Any) -> None:
-    """Lay out 64 rows of a weight after the other: as a panel, and as pairs of rows of all panels."""
+    """Lay out 64 rows of the weights after the other: as a panel, and as pairs of rows of all panels."""
     work = carray(given, 1)[0]
     outputs, dims = work.outputs, work.dims
     pairs, num_panels = dims // 2, (dims + COLUMNS - 1) // COLUMNS
-    weight = carray(pointer(work.weight), (outputs, dims), np.float32)
+    places = carray(pointer(work.places), outputs // work.each, np.intp)
     there = carray(pointer(work.there), work.num_pieces * pairs * COLUMNS, np.uint32)
     back = carray(pointer(work.back), num_panels * outputs // 2 * COLUMNS, np.uint32)
     rows = np.empty((COLUMNS, dims), np.uint16)
@@ -200,7 +206,8 @@ def _lay_out(given: Any) -> None:
     while first < last:
         for piece in range(first, last):
             start = min(piece * COLUMNS, outputs - COLUMNS)
-            _rounded(weight[start], rows, COLUMNS * dims)
+            weight = carray(pointer(places[start // work.each]), (work.each, dims), np.float32)
+            _rounded(weight[start % work.each], rows, COLUMNS * dims)
             for i in range(0, COLUMNS, WIDTH):
                 for j in range(0, pairs, WIDTH):
                     pair = min(j, pairs - WIDTH)
@@ -213,4 +220,4 @@ def _lay_out(given: Any) -> None:
         first, last = next_range(given)
 
 
-_laying_out = Task(_lay_out, "weight", "there", "back", "outputs", "dims")
+_laying_out = Task(_lay_out, "places", "there", "back", "outputs", "each", "dims")

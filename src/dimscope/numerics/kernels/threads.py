@@ -38,11 +38,12 @@ class Task:
 
     def __init__(self, kernel: Callable[[Any], None], *names: str) -> None:
         self._kernel, self._names = kernel, ("next_range", "num_ranges", "num_pieces", *names)
-        self._kind = np.dtype([(name, np.intp) for name in self._names])
+        self._record = ctypes.c_ssize_t * len(self._names)
 
     @cached_property
     def _compiled(self) -> Any:
-        return compiled(self._kernel, cfunc, types.void(types.CPointer(from_dtype(self._kind))))
+        kind = from_dtype(np.dtype([(name, np.intp) for name in self._names]))
+        return compiled(self._kernel, cfunc, types.void(types.CPointer(kind)))
 
     def __call__(self, num_threads: int, num_pieces: int, **told: int | Tensor | np.ndarray | None) -> None:
         """Do it in so many threads at once, or in fewer: see `in_torch_threads`.
@@ -51,8 +52,7 @@ class Task:
         """
         num_threads = max(min(num_threads, num_pieces), 1)
         told |= {"next_range": 0, "num_ranges": min(_RANGES * num_threads, num_pieces), "num_pieces": num_pieces}
-        record = np.array([tuple(_number(told[name]) for name in self._names)], self._kind)
-        in_torch_threads(self._compiled, record, num_threads)
+        in_torch_threads(self._compiled, self._record(*[_number(told[name]) for name in self._names]), num_threads)
 
 
 def _number(told: int | Tensor | np.ndarray | None) -> int:
@@ -61,7 +61,7 @@ def _number(told: int | Tensor | np.ndarray | None) -> int:
     return told.ctypes.data if isinstance(told, np.ndarray) else told or 0
 
 
-def in_torch_threads(task: Any, record: np.ndarray, num_threads: int) -> None:
+def in_torch_threads(task: Any, record: ctypes.Array[ctypes.c_ssize_t], num_threads: int) -> None:
     """Call a compiled task with the address of a record in so many threads at once.
 
     There may be fewer: only this one where torch is not linked with OpenMP, and in a fork, which has none of its
@@ -69,9 +69,9 @@ def in_torch_threads(task: Any, record: np.ndarray, num_threads: int) -> None:
     """
     parallel = _openmp() if num_threads > 1 and os.getpid() == _PROCESS else None
     if parallel:
-        parallel(task.address, record.ctypes.data, num_threads, 0)
+        parallel(task.address, ctypes.addressof(record), num_threads, 0)
     else:
-        task.ctypes(record.ctypes.data_as(ctypes.c_void_p))
+        task.ctypes(ctypes.cast(record, ctypes.c_void_p))
 
 
 @cache
