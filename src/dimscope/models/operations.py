@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
 from dimscope.models.sentences import Sentences
-from dimscope.numerics.kernels.attention import attend, attend_back, table_starts
+from dimscope.numerics.kernels.attention import Tables, attend, attend_back
 from dimscope.numerics.kernels.bfloat16_products import fits, product, turned_product
 from dimscope.numerics.kernels.dropout import AT_ONCE, STEPS, draw_factors
 from dimscope.numerics.kernels.pairs import Panels, adds_pairs, laid_out
@@ -146,11 +146,9 @@ def attention(
     """
     if joint.device.type != "cpu":
         return _attention_with_padding(query, joint, sentences, dropped)
-    noise = None
-    if dropped:
-        tables = table_starts(sentences.starts, joint.shape[2], one_each=query is not None)
-        noise = kept((int(tables[-1]),), dropped, torch.float32)
-    return _CompiledAttention.apply(query, joint, sentences.starts, noise)
+    tables = sentences.tables(joint.shape[2], one_each=query is not None)
+    noise = kept((tables.num_numbers,), dropped, torch.float32) if dropped else None
+    return _CompiledAttention.apply(query, joint, tables, noise)
 
 
 class _CompiledAttention(torch.autograd.Function):
@@ -161,19 +159,22 @@ class _CompiledAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor | None, joint: Tensor, starts: Tensor, noise: Tensor | None) -> Tensor:
-        given = None if query is None else query.contiguous(), joint.contiguous(), starts, noise
+    def forward(ctx: Any, query: Tensor | None, joint: Tensor, tables: Tables, noise: Tensor | None) -> Tensor:
+        query, joint = None if query is None else query.contiguous(), joint.contiguous()
         needs_gradient = any(ctx.needs_input_grad)
-        out, probabilities = attend(*given, torch.get_num_threads(), keeps_probabilities=needs_gradient)
+        out, probabilities = attend(
+            query, joint, tables, noise, torch.get_num_threads(), keeps_probabilities=needs_gradient
+        )
         if needs_gradient:
-            ctx.save_for_backward(*given, probabilities)
+            ctx.save_for_backward(query, joint, noise, probabilities)
+            ctx.tables = tables
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, joint, starts, noise, probabilities = ctx.saved_tensors
-        given = gradient.contiguous(), query, joint, starts, noise, probabilities
+        query, joint, noise, probabilities = ctx.saved_tensors
+        given = gradient.contiguous(), query, joint, ctx.tables, noise, probabilities
         return *attend_back(*given, torch.get_num_threads()), None, None
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, Int64, Shaped
 from torch import Tensor
 
 from dimscope.models.pooling import pool, pooled_token
+from dimscope.numerics.kernels.attention import Tables
 
 
 class Sentences:
@@ -27,12 +28,19 @@ class Sentences:
         self.num_tokens = len(places)
         filling = -self.num_tokens % step
         self._places = torch.cat([places, places[-1:].expand(filling)]) if filling else places
+        self._tables: dict[tuple[int, bool], Tables] = {}
 
     @cached_property
     def starts(self) -> Int64[Tensor, " sentences+1"]:
         """The first row of every sentence, and the one after the last."""
         ends = self.mask.sum(1).cumsum(0)
         return torch.cat([ends.new_zeros(1), ends])
+
+    def tables(self, heads: int, *, one_each: bool) -> Tables:
+        """Give where attention's tables stand; `one_each`: for one query of every sentence."""
+        if (heads, one_each) not in self._tables:
+            self._tables[heads, one_each] = Tables(self.starts, heads, one_each=one_each)
+        return self._tables[heads, one_each]
 
     @property
     def is_full(self) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dimscope.numerics.kernels import attention
-from dimscope.numerics.kernels.attention import attend, attend_back, table_starts
+from dimscope.numerics.kernels.attention import Tables, attend, attend_back
 
 # Lengths of sentences, rows after them, heads, dims: less than a vector, whole vectors, several of them and a rest,
 # several groups of queries, and sentences of many lengths together.
@@ -30,14 +30,14 @@ def given(lengths, filling, heads, dims, parts=3, seed=0):
     starts = torch.tensor([0, *lengths]).cumsum(0)
     joint = drawn(sum(lengths) + filling, parts, heads, dims, seed=seed)
     query = drawn(len(lengths), heads, dims, seed=seed + 1) if parts == 2 else None
-    num_numbers = int(table_starts(starts, heads, one_each=parts == 2)[-1])
-    noise = 2.0 * (drawn(num_numbers, seed=seed + 3) > 0)
+    tables = Tables(starts, heads, one_each=parts == 2)
+    noise = 2.0 * (drawn(tables.num_numbers, seed=seed + 3) > 0)
     return query, joint, starts, noise, drawn(len(joint) if query is None else len(lengths), heads, dims, seed=seed + 4)
 
 
 def table(numbers, starts, heads, sentence, *, one_each):
     """Give a sentence's table [heads, read, tokens], and what its rows have beyond."""
-    begin, end = table_starts(starts, heads, one_each=one_each)[sentence : sentence + 2].tolist()
+    begin, end = Tables(starts, heads, one_each=one_each).begins[sentence : sentence + 2].tolist()
     tokens = int(starts[sentence + 1] - starts[sentence])
     whole = numbers[begin:end].view(heads, 1 if one_each else tokens, -1)
     return whole[..., :tokens], whole[..., tokens:]
@@ -66,8 +66,9 @@ def exact(query, joint, starts, noise, gradient):
 
 
 def ours(query, joint, starts, noise, gradient, num_threads=1):
-    out, probabilities = attend(query, joint, starts, noise, num_threads)
-    return out, *attend_back(gradient, query, joint, starts, noise, probabilities, num_threads), probabilities
+    tables = Tables(starts, joint.shape[2], one_each=query is not None)
+    out, probabilities = attend(query, joint, tables, noise, num_threads)
+    return out, *attend_back(gradient, query, joint, tables, noise, probabilities, num_threads), probabilities
 
 
 def distance(found, expected):
@@ -124,16 +125,17 @@ def test_a_sentence_is_the_same_alone_and_among_others():
 
 def test_probabilities_are_kept_only_where_told():
     query, joint, starts, noise, _ = given((37, 8), 0, 3, 20)
-    out, probabilities = attend(query, joint, starts, noise, 1, keeps_probabilities=False)
+    tables = Tables(starts, 3, one_each=False)
+    out, probabilities = attend(query, joint, tables, noise, 1, keeps_probabilities=False)
     assert probabilities is None
-    assert torch.equal(out, attend(query, joint, starts, noise, 1)[0])
+    assert torch.equal(out, attend(query, joint, tables, noise, 1)[0])
 
 
 def test_scores_of_any_size_have_probabilities():
     joint = torch.zeros(3, 3, 1, 4)
     joint[:, 0, 0, 0], joint[:, 1, 0, 0] = 1, torch.tensor([1e4, -1e4, 1e4])
     starts = torch.tensor([0, 3])
-    _, probabilities = attend(None, joint, starts, None, 1)
+    _, probabilities = attend(None, joint, Tables(starts, 1, one_each=False), None, 1)
     assert table(probabilities, starts, 1, 0, one_each=False)[0].tolist() == [[[0.5, 0, 0.5]] * 3]
 
 

@@ -62,20 +62,25 @@ _TOLD = (
 )
 
 
-def table_starts(starts: Int64[Tensor, " sentences+1"], heads: int, *, one_each: bool) -> Int64[np.ndarray, " starts"]:
-    """Give where the tables of probabilities begin, and at last how many numbers they all have.
+class Tables:
+    """Where sentences begin among rows, and their tables among all numbers, for so many heads.
 
     `one_each`: of every sentence one query is read, not one for each token.
     """
-    tokens = np.diff(starts.numpy())
-    sizes = heads * (1 if one_each else tokens) * (-(-tokens // WIDTH) * WIDTH)
-    return np.append(0, np.cumsum(sizes))
+
+    def __init__(self, starts: Int64[Tensor, " sentences+1"], heads: int, *, one_each: bool) -> None:
+        self.starts = starts.numpy()
+        tokens = np.diff(self.starts)
+        sizes = heads * (1 if one_each else tokens) * (-(-tokens // WIDTH) * WIDTH)
+        self.begins = np.append(0, np.cumsum(sizes))
+        self.longest, self.num_tokens, self.num_numbers = int(tokens.max()), int(self.starts[-1]), int(self.begins[-1])
+        self.num_pieces = len(tokens) * heads
 
 
 def attend(
     query: Float[Tensor, "sentences heads dims"] | None,
     joint: Float[Tensor, "rows parts heads dims"],
-    starts: Int64[Tensor, " sentences+1"],
+    tables: Tables,
     noise: Float32[Tensor, " numbers"] | None,
     num_threads: int,
     *,
@@ -86,14 +91,13 @@ def attend(
     Without `query`, the first part of `joint` is the queries, of every row; its last two are keys and values. What is
     attended to by rows after the last sentence is 0. All lie in memory without gaps, as float32 or bfloat16.
     """
-    told = _told(query, joint, starts, noise)
+    told = _told(query, joint, tables, noise)
     out = joint.new_empty((told["query_rows"], *joint.shape[2:]))
     if query is None:
-        out[starts[-1] :] = 0
-    probabilities = torch.empty(told["tables"][-1]) if keeps_probabilities else None
-    task = _attending(KINDS[joint.dtype])
-    pieces = (len(starts) - 1) * told["heads"]
-    task(min(num_threads, joint.numel() // LONG), pieces, **told, probabilities=probabilities, out=out)
+        out[tables.num_tokens :] = 0
+    probabilities = torch.empty(tables.num_numbers) if keeps_probabilities else None
+    task, num_threads = _attending(KINDS[joint.dtype]), min(num_threads, joint.numel() // LONG)
+    task(num_threads, tables.num_pieces, **told, probabilities=probabilities, out=out)
     return out, probabilities
 
 
@@ -101,28 +105,27 @@ def attend_back(
     gradient: Float[Tensor, "read heads dims"],
     query: Float[Tensor, "sentences heads dims"] | None,
     joint: Float[Tensor, "rows parts heads dims"],
-    starts: Int64[Tensor, " sentences+1"],
+    tables: Tables,
     noise: Float32[Tensor, " numbers"] | None,
     probabilities: Float32[Tensor, " numbers"],
     num_threads: int,
 ) -> tuple[Float[Tensor, "sentences heads dims"] | None, Float[Tensor, "rows parts heads dims"]]:
     """Give the gradients of `query`, if it stands alone, and of `joint`."""
     of_query, of_joint = None if query is None else torch.empty_like(query), torch.empty_like(joint)
-    of_joint[starts[-1] :] = 0
-    told = {**_told(query, joint, starts, noise), "probabilities": probabilities, "gradient": gradient}
+    of_joint[tables.num_tokens :] = 0
+    told = {**_told(query, joint, tables, noise), "probabilities": probabilities, "gradient": gradient}
     out = {"of_query": of_joint if of_query is None else of_query, "of_joint": of_joint}
-    task = _returning(KINDS[joint.dtype])
-    task(min(num_threads, joint.numel() // LONG), (len(starts) - 1) * told["heads"], **told, **out)
+    task, num_threads = _returning(KINDS[joint.dtype]), min(num_threads, joint.numel() // LONG)
+    task(num_threads, tables.num_pieces, **told, **out)
     return of_query, of_joint
 
 
-def _told(query: Tensor | None, joint: Tensor, starts: Tensor, noise: Tensor | None) -> dict[str, Any]:
+def _told(query: Tensor | None, joint: Tensor, tables: Tables, noise: Tensor | None) -> dict[str, Any]:
     """Give what there and back are told; queries of the joint product are a part among others."""
     _, parts, heads, dims = joint.shape
     asking, query_parts = (joint, parts) if query is None else (query, 1)
-    tables = table_starts(starts, heads, one_each=query is not None)
-    sizes = (len(asking), query_parts, parts, heads, dims, int(np.diff(starts.numpy()).max()))
-    return dict(zip(_TOLD, (asking, joint, starts, tables, noise, *sizes), strict=True))
+    sizes = (len(asking), query_parts, parts, heads, dims, tables.longest)
+    return dict(zip(_TOLD, (asking, joint, tables.starts, tables.begins, noise, *sizes), strict=True))
 
 
 @cache
