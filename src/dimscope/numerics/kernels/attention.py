@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, Shaped
+from jaxtyping import Float, Float32, Int64
 from llvmlite import ir
 from numba import carray, types
 from torch import Tensor
 
+from dimscope.numerics.kernels.copies import copy_rows, copy_turned
 from dimscope.numerics.kernels.instructions import compiled, everywhere, instruction, pointer
 from dimscope.numerics.kernels.small_products import add_product, part_of, room_for
 from dimscope.numerics.kernels.threads import Task, next_range
@@ -31,13 +32,12 @@ from dimscope.numerics.kernels.vectors import (
     WIDTH,
     added_product,
     all_of,
+    are_before,
     every_vector,
     exponential,
-    got,
     larger,
     largest,
     loaded,
-    put,
     store,
     total,
     variable,
@@ -150,13 +150,13 @@ def _attending(kind: np.dtype) -> Task:
                 scores = part_of(all_scores, _GROUP, tokens)
                 columns = scores.shape[1]
                 table = tables[at] + head * read * columns
-                _copy_turned(joint[start : start + tokens, work.parts - 2, head], keys)
-                _copy(joint[start : start + tokens, work.parts - 1, head], values, tokens, dims)
+                copy_turned(joint[start : start + tokens, work.parts - 2, head], keys)
+                copy_rows(joint[start : start + tokens, work.parts - 1, head], values, tokens, dims)
                 for top in range(0, read, _GROUP):
                     rows = min(_GROUP, read - top)
                     group = slice(begin + top, begin + top + rows)
                     chosen = slice(table + top * columns, table + (top + rows) * columns)
-                    _copy(query[group, 0, head], asked, rows, dims)
+                    copy_rows(query[group, 0, head], asked, rows, dims)
                     _attend(asked, keys, scores, rows, tokens, dims)
                     if work.probabilities:
                         probabilities[chosen] = scores[:rows].reshape(rows * columns)
@@ -164,7 +164,7 @@ def _attending(kind: np.dtype) -> Task:
                         _multiply(scores, noise[chosen], rows * columns)
                     found[:] = 0
                     add_product(scores, columns, 1, values, found, rows, tokens)
-                    _copy(found, out[group, head], rows, dims)
+                    copy_rows(found, out[group, head], rows, dims)
             first, last = next_range(given)
 
     return Task(attend_heads, *_TOLD, "probabilities", "out")
@@ -197,16 +197,16 @@ def _returning(kind: np.dtype) -> Task:
                 used, of_scores = part_of(all_used, _GROUP, tokens), part_of(all_of_scores, _GROUP, tokens)
                 columns = used.shape[1]
                 table = tables[at] + head * read * columns
-                _copy(joint[start : start + tokens, work.parts - 2, head], keys, tokens, dims)
-                _copy_turned(joint[start : start + tokens, work.parts - 1, head], values)
+                copy_rows(joint[start : start + tokens, work.parts - 2, head], keys, tokens, dims)
+                copy_turned(joint[start : start + tokens, work.parts - 1, head], values)
                 of_keys[:], of_values[:] = 0, 0
                 for top in range(0, read, _GROUP):
                     rows = min(_GROUP, read - top)
                     group = slice(begin + top, begin + top + rows)
                     chosen = slice(table + top * columns, table + (top + rows) * columns)
                     before = probabilities[chosen].reshape((rows, columns))
-                    _copy(query[group, 0, head], asked, rows, dims)
-                    _copy(gradient[group, head], wanted, rows, dims)
+                    copy_rows(query[group, 0, head], asked, rows, dims)
+                    copy_rows(gradient[group, head], wanted, rows, dims)
                     used[:rows] = before
                     of_scores[:], of_asked[:] = 0, 0
                     add_product(wanted, wanted.shape[1], 1, values, of_scores, rows, dims)
@@ -218,9 +218,9 @@ def _returning(kind: np.dtype) -> Task:
                     add_product(used, 1, columns, wanted, of_values, tokens, rows)
                     add_product(of_scores, 1, columns, asked, of_keys, tokens, rows)
                     add_product(of_scores, columns, 1, keys, of_asked, rows, tokens)
-                    _copy(of_asked, of_query[group, 0, head], rows, dims)
-                _copy(of_keys, of_joint[start : start + tokens, work.parts - 2, head], tokens, dims)
-                _copy(of_values, of_joint[start : start + tokens, work.parts - 1, head], tokens, dims)
+                    copy_rows(of_asked, of_query[group, 0, head], rows, dims)
+                copy_rows(of_keys, of_joint[start : start + tokens, work.parts - 2, head], tokens, dims)
+                copy_rows(of_values, of_joint[start : start + tokens, work.parts - 1, head], tokens, dims)
             first, last = next_range(given)
 
     return Task(return_heads, *_TOLD, "probabilities", "gradient", "of_query", "of_joint")
@@ -251,25 +251,6 @@ def _scale(dims: int) -> np.float32:
 
 
 @compiled
-def _copy(x: Shaped[np.ndarray, "_rows _dims"], out: Shaped[np.ndarray, "_rows _dims"], rows: int, dims: int) -> None:
-    """Write so many rows of so many numbers, of float32 or bfloat16, as float32 or bfloat16."""
-    for row in range(rows):
-        read, written = x[row], out[row]
-        for dim in range(dims):
-            put(written, dim, got(read, dim))
-
-
-@compiled
-def _copy_turned(x: Shaped[np.ndarray, "rows dims"], out: Float32[np.ndarray, "_dims columns"]) -> None:
-    """Write a transpose, and 0 beyond it."""
-    out[:, x.shape[0] :] = 0
-    for row in range(x.shape[0]):
-        read = x[row]
-        for dim in range(x.shape[1]):
-            out[dim, row] = got(read, dim)
-
-
-@compiled
 def _attend(
     asked: Float32[np.ndarray, "_group _dims"],
     keys: Float32[np.ndarray, "_dims columns"],
@@ -281,26 +262,27 @@ def _attend(
     """Write the probabilities of a group of queries into `scores`."""
     scores[:] = 0
     add_product(asked, asked.shape[1], 1, keys, scores, num_rows, dims)
-    scores[:, num_tokens:] = -np.inf
     for i in range(num_rows):
-        _softmax(scores[i], scores.shape[1], _scale(dims))
+        _softmax(scores[i], num_tokens, _scale(dims))
 
 
-def _build_softmax(builder: ir.IRBuilder, scores: ir.Value, columns: ir.Value, scale: ir.Value) -> None:
-    top, weight = variable(builder, all_of(-math.inf)), variable(builder, all_of(0.0))
+def _build_softmax(builder: ir.IRBuilder, scores: ir.Value, tokens: ir.Value, scale: ir.Value) -> None:
+    lowest = all_of(-math.inf)
+    top, weight = variable(builder, lowest), variable(builder, all_of(0.0))
     scale = everywhere(builder, scale, VECTOR)
-    with every_vector(builder, columns) as i:
-        score = builder.fmul(loaded(builder, scores, i), scale)
+    with every_vector(builder, tokens) as i:
+        is_token = are_before(builder, builder.sub(tokens, i))
+        score = builder.select(is_token, builder.fmul(loaded(builder, scores, i), scale), lowest)
         store(builder, score, scores, i)
         builder.store(larger(builder, builder.load(top), score), top)
     highest = everywhere(builder, largest(builder, builder.load(top)), VECTOR)
-    with every_vector(builder, columns) as i:
+    with every_vector(builder, tokens) as i:
         power = exponential(builder, builder.fsub(loaded(builder, scores, i), highest))
         store(builder, power, scores, i)
         builder.store(builder.fadd(builder.load(weight), power), weight)
     share = builder.fdiv(ir.FloatType()(1.0), total(builder, builder.load(weight)))
     share = everywhere(builder, share, VECTOR)
-    with every_vector(builder, columns) as i:
+    with every_vector(builder, tokens) as i:
         store(builder, builder.fmul(loaded(builder, scores, i), share), scores, i)
 
 
@@ -324,7 +306,7 @@ def _build_multiply(builder: ir.IRBuilder, x: ir.Value, factors: ir.Value, colum
 
 
 _softmax = instruction(types.void, _build_softmax)
-"""Makes, in place, of a row of scores their softmax."""
+"""Makes, in place, of a row of so many tokens' scores their softmax, and of what fills up its last vector 0."""
 _softmax_back = instruction(types.void, _build_softmax_back)
 """Makes, in place, of a row of gradients of probabilities the gradients of the scores before their scale."""
 _multiply = instruction(types.void, _build_multiply)

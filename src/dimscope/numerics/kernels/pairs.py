@@ -19,6 +19,7 @@ from numba import carray, types
 from numba.core import cgutils, config
 from torch import Tensor
 
+from dimscope.numerics.kernels.copies import turned
 from dimscope.numerics.kernels.instructions import compiled, instruction, pointer
 from dimscope.numerics.kernels.threads import Task, next_range
 from dimscope.numerics.kernels.vectors import (
@@ -129,15 +130,7 @@ def _sum_rows(
 def _turn(builder: ir.IRBuilder, block: ir.Value, apart: ir.Value, out: ir.Value, place: ir.Value) -> None:
     """Build the transpose of 16 by 16 pairs whose rows are so many apart; it becomes 16 columns of a panel."""
     lines = [_vector_at(builder, PAIRS, block, builder.mul(apart.type(i), apart)) for i in range(WIDTH)]
-    for distance in (1, 2, 4, 8):
-        # Of two lines at this distance one gets what is at even places of both, by as many, the other what is at odd.
-        even = PAIRS([i + WIDTH - distance if i & distance else i for i in range(WIDTH)])
-        odd = PAIRS([i + WIDTH if i & distance else i + distance for i in range(WIDTH)])
-        lines = [
-            builder.shuffle_vector(lines[i & ~distance], lines[i | distance], odd if i & distance else even)
-            for i in range(WIDTH)
-        ]
-    for i, line in enumerate(lines):
+    for i, line in enumerate(turned(builder, lines)):
         there = builder.gep(out, [builder.add(place, apart.type(i * COLUMNS))])
         builder.store(line, builder.bitcast(there, PAIRS.as_pointer()), align=4)
 

@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from dimscope.numerics.kernels.instructions import instruction
+from dimscope.numerics.kernels.instructions import everywhere, instruction
 
 WIDTH = 16
 """Numbers of a vector; processors with smaller registers take several for it."""
@@ -26,7 +26,7 @@ KINDS = {torch.float32: np.dtype(np.float32), torch.bfloat16: np.dtype(np.uint16
 
 HALF, _WHOLE = ir.IntType(16), ir.IntType(32)
 HALVES, _WHOLES = ir.VectorType(HALF, WIDTH), ir.VectorType(_WHOLE, WIDTH)
-_NAN = HALF(0x7FC0)
+_NAN = 0x7FC0
 _LEAST = -87.0
 """Powers of e below this one's count as 0."""
 _TERMS = 8
@@ -109,6 +109,12 @@ def all_of(number: float) -> ir.Constant:
     return VECTOR([number] * WIDTH)
 
 
+def are_before(builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
+    """Tell which of a vector's numbers are among the first so many."""
+    places = _WHOLES(list(range(WIDTH)))
+    return builder.icmp_signed("<", places, everywhere(builder, builder.trunc(count, _WHOLE), _WHOLES))
+
+
 def widened(builder: ir.IRBuilder, halves: ir.Value) -> ir.Value:
     """Give what a vector of bfloat16 numbers is in float32."""
     return builder.bitcast(builder.shl(builder.zext(halves, _WHOLES), _WHOLES([16] * WIDTH)), VECTOR)
@@ -121,6 +127,25 @@ def rounded(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
     return builder.call(round_all, [vector])
 
 
+def read(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
+    """Read the vector that begins at a number, of float32 or bfloat16, as float32."""
+    if data.type.pointee != HALF:
+        return loaded(builder, data, index)
+    return widened(builder, builder.load(_halves_at(builder, data, index), align=2))
+
+
+def write(builder: ir.IRBuilder, vector: ir.Value, data: ir.Value, index: ir.Value) -> None:
+    """Write a vector of float32, as such or as the nearest bfloat16, so that it begins at a number."""
+    if data.type.pointee != HALF:
+        store(builder, vector, data, index)
+    else:
+        builder.store(_nearest(builder, vector), _halves_at(builder, data, index), align=2)
+
+
+def _halves_at(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.bitcast(builder.gep(data, [index]), HALVES.as_pointer())
+
+
 def _got(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
     given = builder.load(builder.gep(data, [index]))
     if given.type == ir.FloatType():
@@ -130,16 +155,22 @@ def _got(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
 
 def _put(builder: ir.IRBuilder, data: ir.Value, index: ir.Value, number: ir.Value) -> None:
     is_half = data.type.pointee == HALF
-    builder.store(_rounded(builder, number) if is_half else number, builder.gep(data, [index]))
+    builder.store(_nearest(builder, number) if is_half else number, builder.gep(data, [index]))
 
 
-def _rounded(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
-    bits = builder.bitcast(number, _WHOLE)
-    is_odd = builder.and_(builder.lshr(bits, _WHOLE(16)), _WHOLE(1))
+def _nearest(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
+    """Give the nearest bfloat16 to a number or to each of a vector, on any processor."""
+    whole, half = (_WHOLES, HALVES) if number.type == VECTOR else (_WHOLE, HALF)
+
+    def same(kind: ir.Type, value: int) -> ir.Constant:
+        return kind([value] * WIDTH) if number.type == VECTOR else kind(value)
+
+    bits, upper = builder.bitcast(number, whole), same(whole, 16)
+    is_odd = builder.and_(builder.lshr(bits, upper), same(whole, 1))
     # Half of the last place less a little: what lies in the middle goes up where the last bit is odd.
-    carried = builder.add(builder.add(bits, _WHOLE(0x7FFF)), is_odd)
-    half = builder.trunc(builder.lshr(carried, _WHOLE(16)), HALF)
-    return builder.select(builder.fcmp_unordered("uno", number, number), _NAN, half)
+    carried = builder.add(builder.add(bits, same(whole, 0x7FFF)), is_odd)
+    nearest = builder.trunc(builder.lshr(carried, upper), half)
+    return builder.select(builder.fcmp_unordered("uno", number, number), same(half, _NAN), nearest)
 
 
 got = instruction(types.float32, _got)
