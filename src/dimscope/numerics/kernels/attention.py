@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from llvmlite import ir
 from numba import carray, types
+from numba.core import cgutils
 from torch import Tensor
 
 from dimscope.numerics.kernels.copies import copy_rows, copy_turned
@@ -213,8 +214,7 @@ def _returning(kind: np.dtype) -> Task:
                     if work.noise:
                         _multiply(used, noise[chosen], rows * columns)
                         _multiply(of_scores, noise[chosen], rows * columns)
-                    for i in range(rows):
-                        _softmax_back(of_scores[i], before[i], columns, _scale(dims))
+                    _softmax_back(of_scores, before, columns, rows, _scale(dims))
                     add_product(used, 1, columns, wanted, of_values, tokens, rows)
                     add_product(of_scores, 1, columns, asked, of_keys, tokens, rows)
                     add_product(of_scores, columns, 1, keys, of_asked, rows, tokens)
@@ -262,42 +262,53 @@ def _attend(
     """Write the probabilities of a group of queries into `scores`."""
     scores[:] = 0
     add_product(asked, asked.shape[1], 1, keys, scores, num_rows, dims)
-    for i in range(num_rows):
-        _softmax(scores[i], num_tokens, _scale(dims))
+    _softmax(scores, scores.shape[1], num_rows, num_tokens, _scale(dims))
 
 
-def _build_softmax(builder: ir.IRBuilder, scores: ir.Value, tokens: ir.Value, scale: ir.Value) -> None:
-    lowest = all_of(-math.inf)
-    top, weight = variable(builder, lowest), variable(builder, all_of(0.0))
-    scale = everywhere(builder, scale, VECTOR)
-    with every_vector(builder, tokens) as i:
-        is_token = are_before(builder, builder.sub(tokens, i))
-        score = builder.select(is_token, builder.fmul(loaded(builder, scores, i), scale), lowest)
-        store(builder, score, scores, i)
-        builder.store(larger(builder, builder.load(top), score), top)
-    highest = everywhere(builder, largest(builder, builder.load(top)), VECTOR)
-    with every_vector(builder, tokens) as i:
-        power = exponential(builder, builder.fsub(loaded(builder, scores, i), highest))
-        store(builder, power, scores, i)
-        builder.store(builder.fadd(builder.load(weight), power), weight)
-    share = builder.fdiv(ir.FloatType()(1.0), total(builder, builder.load(weight)))
-    share = everywhere(builder, share, VECTOR)
-    with every_vector(builder, tokens) as i:
-        store(builder, builder.fmul(loaded(builder, scores, i), share), scores, i)
+def _build_softmax(
+    builder: ir.IRBuilder, scores: ir.Value, columns: ir.Value, rows: ir.Value, tokens: ir.Value, scale: ir.Value
+) -> None:
+    lowest, scale = all_of(-math.inf), everywhere(builder, scale, VECTOR)
+    with cgutils.for_range(builder, rows) as row:
+        scores_of_row = builder.gep(scores, [builder.mul(row.index, columns)])
+        top, weight = variable(builder, lowest), variable(builder, all_of(0.0))
+        with every_vector(builder, tokens) as i:
+            is_token = are_before(builder, builder.sub(tokens, i))
+            score = builder.select(is_token, builder.fmul(loaded(builder, scores_of_row, i), scale), lowest)
+            store(builder, score, scores_of_row, i)
+            builder.store(larger(builder, builder.load(top), score), top)
+        highest = everywhere(builder, largest(builder, builder.load(top)), VECTOR)
+        with every_vector(builder, tokens) as i:
+            power = exponential(builder, builder.fsub(loaded(builder, scores_of_row, i), highest))
+            store(builder, power, scores_of_row, i)
+            builder.store(builder.fadd(builder.load(weight), power), weight)
+        share = builder.fdiv(ir.FloatType()(1.0), total(builder, builder.load(weight)))
+        share = everywhere(builder, share, VECTOR)
+        with every_vector(builder, tokens) as i:
+            store(builder, builder.fmul(loaded(builder, scores_of_row, i), share), scores_of_row, i)
 
 
 def _build_softmax_back(
-    builder: ir.IRBuilder, gradient: ir.Value, probabilities: ir.Value, columns: ir.Value, scale: ir.Value
+    builder: ir.IRBuilder,
+    gradients: ir.Value,
+    probabilities: ir.Value,
+    columns: ir.Value,
+    rows: ir.Value,
+    scale: ir.Value,
 ) -> None:
-    shared = variable(builder, all_of(0.0))
-    with every_vector(builder, columns) as i:
-        both = loaded(builder, gradient, i), loaded(builder, probabilities, i)
-        builder.store(added_product(builder, builder.load(shared), *both), shared)
-    mean, scale = (everywhere(builder, each, VECTOR) for each in (total(builder, builder.load(shared)), scale))
-    with every_vector(builder, columns) as i:
-        difference = builder.fsub(loaded(builder, gradient, i), mean)
-        scaled = builder.fmul(builder.fmul(difference, loaded(builder, probabilities, i)), scale)
-        store(builder, scaled, gradient, i)
+    scale = everywhere(builder, scale, VECTOR)
+    with cgutils.for_range(builder, rows) as row:
+        start = builder.mul(row.index, columns)
+        gradient, shares = builder.gep(gradients, [start]), builder.gep(probabilities, [start])
+        shared = variable(builder, all_of(0.0))
+        with every_vector(builder, columns) as i:
+            both = loaded(builder, gradient, i), loaded(builder, shares, i)
+            builder.store(added_product(builder, builder.load(shared), *both), shared)
+        mean = everywhere(builder, total(builder, builder.load(shared)), VECTOR)
+        with every_vector(builder, columns) as i:
+            difference = builder.fsub(loaded(builder, gradient, i), mean)
+            scaled = builder.fmul(builder.fmul(difference, loaded(builder, shares, i)), scale)
+            store(builder, scaled, gradient, i)
 
 
 def _build_multiply(builder: ir.IRBuilder, x: ir.Value, factors: ir.Value, columns: ir.Value) -> None:
@@ -306,8 +317,8 @@ def _build_multiply(builder: ir.IRBuilder, x: ir.Value, factors: ir.Value, colum
 
 
 _softmax = instruction(types.void, _build_softmax)
-"""Makes, in place, of a row of so many tokens' scores their softmax, and of what fills up its last vector 0."""
+"""Makes, in place, of rows of so many tokens' scores their softmax, and of what fills up a row's last vector 0."""
 _softmax_back = instruction(types.void, _build_softmax_back)
-"""Makes, in place, of a row of gradients of probabilities the gradients of the scores before their scale."""
+"""Makes, in place, of rows of gradients of probabilities the gradients of the scores before their scale."""
 _multiply = instruction(types.void, _build_multiply)
 """Multiplies so many numbers, of whole vectors, by factors, in place."""

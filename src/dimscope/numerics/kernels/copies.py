@@ -5,12 +5,11 @@ Numbers of whole vectors go by vectors; LLVM finds none in rows whose places it 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float32, Shaped
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from dimscope.numerics.kernels.instructions import compiled, instruction
 from dimscope.numerics.kernels.vectors import WIDTH, every_vector, got, put, read, store, write
@@ -21,25 +20,24 @@ def copy_rows(
     x: Shaped[np.ndarray, "_rows _numbers"], out: Shaped[np.ndarray, "_rows _numbers"], num_rows: int, num_numbers: int
 ) -> None:
     """Write so many rows of so many numbers."""
-    for row in range(num_rows):
-        if num_numbers % WIDTH:
+    if num_numbers % WIDTH:
+        for row in range(num_rows):
             for i in range(num_numbers):
                 put(out[row], i, got(x[row], i))
-        else:
-            _copy_vectors(x[row], out[row], num_numbers)
+    else:
+        _copy_vectors(x, x.strides[0] // x.itemsize, out, out.strides[0] // out.itemsize, num_rows, num_numbers)
 
 
 @compiled
 def copy_turned(x: Shaped[np.ndarray, "rows numbers"], out: Float32[np.ndarray, "_numbers columns"]) -> None:
     """Write the transpose; what stands in the columns beyond it, up to a whole vector, is not said."""
     num_rows, num_numbers = x.shape
-    for row in range(0, num_rows, 1 if num_numbers % WIDTH else WIDTH):
-        if num_numbers % WIDTH:
+    if num_numbers % WIDTH:
+        for row in range(num_rows):
             for i in range(num_numbers):
                 out[i, row] = got(x[row], i)
-        else:
-            for i in range(0, num_numbers, WIDTH):
-                _turn(x[row, i:], x.strides[0] // x.itemsize, num_rows - row, out[i, row:], out.shape[1])
+    else:
+        _turn(x, x.strides[0] // x.itemsize, out, out.shape[1], num_rows, num_numbers)
 
 
 def turned(builder: ir.IRBuilder, lines: list[ir.Value]) -> list[ir.Value]:
@@ -56,21 +54,38 @@ def turned(builder: ir.IRBuilder, lines: list[ir.Value]) -> list[ir.Value]:
     return lines
 
 
-def _build_copy(builder: ir.IRBuilder, x: ir.Value, out: ir.Value, count: ir.Value) -> None:
-    with every_vector(builder, count) as first:
-        write(builder, read(builder, x, first), out, first)
+def _build_copy(
+    builder: ir.IRBuilder,
+    x: ir.Value,
+    apart: ir.Value,
+    out: ir.Value,
+    apart_there: ir.Value,
+    num_rows: ir.Value,
+    num_numbers: ir.Value,
+) -> None:
+    with cgutils.for_range(builder, num_rows) as row, every_vector(builder, num_numbers) as first:
+        here, there = (builder.add(builder.mul(row.index, each), first) for each in (apart, apart_there))
+        write(builder, read(builder, x, here), out, there)
 
 
 def _build_turn(
-    builder: ir.IRBuilder, x: ir.Value, apart: ir.Value, num_rows: ir.Value, out: ir.Value, columns: ir.Value
+    builder: ir.IRBuilder,
+    x: ir.Value,
+    apart: ir.Value,
+    out: ir.Value,
+    apart_there: ir.Value,
+    num_rows: ir.Value,
+    num_numbers: ir.Value,
 ) -> None:
-    """Build the transpose of sixteen rows that are so many numbers apart; the last one stands for those that lack."""
-    number: Any = apart.type
-    last = builder.sub(num_rows, number(1))
-    rows = [builder.select(builder.icmp_signed("<", number(i), last), number(i), last) for i in range(WIDTH)]
-    lines = turned(builder, [read(builder, x, builder.mul(row, apart)) for row in rows])
-    for i, line in enumerate(lines):
-        store(builder, line, out, builder.mul(number(i), columns))
+    """Build what turns sixteen rows of sixteen numbers after the other; the last row stands for those that lack."""
+    last = builder.sub(num_rows, num_rows.type(1))
+    with every_vector(builder, num_rows) as top, every_vector(builder, num_numbers) as first:
+        rows = [builder.add(top, top.type(i)) for i in range(WIDTH)]
+        rows = [builder.select(builder.icmp_signed("<", row, last), row, last) for row in rows]
+        lines = turned(builder, [read(builder, x, builder.add(builder.mul(row, apart), first)) for row in rows])
+        for i, line in enumerate(lines):
+            column = builder.mul(builder.add(first, first.type(i)), apart_there)
+            store(builder, line, out, builder.add(column, top))
 
 
 _copy_vectors, _turn = instruction(types.void, _build_copy), instruction(types.void, _build_turn)
