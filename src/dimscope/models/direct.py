@@ -25,7 +25,7 @@ from transformers import (
 
 from dimscope.models.classify import classify
 from dimscope.models.load import Network
-from dimscope.models.operations import attention, drop, joint_linear
+from dimscope.models.operations import attention, attention_of_one, drop, joint_linear
 from dimscope.models.packed import PackedMaps
 from dimscope.models.pooling import pooled_token, position_ids
 from dimscope.models.sentences import Sentences
@@ -152,12 +152,12 @@ class DirectPass:
         return self._summed(block.output, self._maps(inner, block.output.dense), middle)
 
     def _attended(self, own: Any, values: Tensor, read: Tensor, sentences: Sentences) -> Float[Tensor, "read dims"]:
-        query = None
+        dropped = self._dropped(own.dropout)
         if read is values:
             joint = self._heads(own, values, own.query, own.key, own.value)
-        else:
-            joint, query = self._heads(own, values, own.key, own.value), self._heads(own, read, own.query)[:, 0]
-        return attention(query, joint, sentences, self._dropped(own.dropout)).flatten(1)
+            return attention(None, joint, sentences, dropped).flatten(1)
+        query = self._heads(own, read, own.query)[:, 0]
+        return attention_of_one(query, values, own.key, own.value, sentences, dropped).flatten(1)
 
     def _heads(self, own: Any, values: Tensor, *maps: nn.Linear) -> Float[Tensor, "rows maps heads dims"]:
         return self._maps(values, *maps).unflatten(1, (len(maps), -1, own.attention_head_size))

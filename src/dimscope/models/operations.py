@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention
 
@@ -176,6 +176,29 @@ class _CompiledAttention(torch.autograd.Function):
         query, joint, noise, probabilities = ctx.saved_tensors
         given = gradient.contiguous(), query, joint, ctx.tables, noise, probabilities
         return *attend_back(*given, torch.get_num_threads()), None, None
+
+
+def attention_of_one(
+    query: Float[Tensor, "batch heads dims"],
+    values: Float[Tensor, "rows width"],
+    key: nn.Linear,
+    value: nn.Linear,
+    sentences: Sentences,
+    dropped: float,
+) -> Float[Tensor, "batch heads dims"]:
+    """Attend with one query for each sentence to the keys and values of its rows, which are never formed.
+
+    q · (Wx + b) is (Wᵀq) · x + q · b, and Σ p (Wx + b) is W (Σ p x) + b Σ p: with W go as many vectors as there are
+    queries, not tokens. All is float32, but for what is given.
+    """
+    padded, asking = sentences.padded(values.float()), query.float().transpose(0, 1)
+    keys, values_of = (each.weight.float().view(*query.shape[1:], -1) for each in (key, value))
+    scores = (asking @ keys).transpose(0, 1) @ padded.mT + (query.float() * key.bias.view(keys.shape[:2])).sum(-1, True)
+    hidden = sentences.mask.unsqueeze(1) == 0
+    shares = (scores / math.sqrt(query.shape[-1])).masked_fill(hidden, -math.inf).softmax(-1)
+    shares = drop(shares, dropped)
+    found = (shares @ padded).transpose(0, 1) @ values_of.mT
+    return (found.transpose(0, 1) + shares.sum(-1, True) * value.bias.view(keys.shape[:2])).to(query.dtype)
 
 
 def _attention_with_padding(query: Tensor | None, joint: Tensor, sentences: Sentences, dropped: float) -> Tensor:

@@ -55,7 +55,7 @@ class Sentences:
         """Give rows as they stand in the batch, and 0 for padding."""
         if not self.is_full:
             out = rows.new_zeros(self.mask.numel(), *rows.shape[1:])
-            rows = out.index_put((self._places[: self.num_tokens],), rows[: self.num_tokens])
+            rows = out.index_copy(0, self._places[: self.num_tokens], rows[: self.num_tokens])
         return rows.unflatten(0, self.mask.shape)
 
     def row_of(self, tokens: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:

@@ -71,12 +71,12 @@ class OccurringWords(WholeTable):
     def write(self) -> None:
         """Copy these rows into the table, and shrink the others as AdamW would have."""
         whole = self._whole.weight
-        whole.index_copy_(0, self._rows, self.weight)
+        whole[self._rows] = self.weight
         for rows in self._others.split(_ROWS_AT_ONCE):
-            values = whole.index_select(0, rows)
+            values = whole[rows]
             for factor in self._waiting:
                 values.mul_(factor)
-            whole.index_copy_(0, rows, values)
+            whole[rows] = values
         self._waiting.clear()
 
     def _note_decay(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
