@@ -112,13 +112,13 @@ def _bench(seed: int, limit: int | None) -> Bench:
 def _possible(bench: Bench) -> dict[str, float | str]:
     """Give the sentences per second of the needed products alone and one pass over AdamW's state.
 
-    The products are three to a weight and token (forward, and both gradients), but for the last block, of which beyond
-    keys and values only one token a sentence is needed; AdamW reads and writes 28 bytes a parameter.
+    The products are three to a weight and token (forward, and both gradients), but for the last block, of which one
+    token a sentence is needed; AdamW reads and writes 28 bytes a parameter.
     """
     network = bench.network
     parameters = list(network.model.base_model.encoder.parameters())
     weights = sum(each.numel() for each in parameters if each.ndim == 2)
-    last = weights / network.num_layers * 10 / 12
+    last = weights / network.num_layers
     mean_length = float(np.mean(bench.encoded("train").lengths))
     operations = 6 * BATCH * (mean_length * (weights - last) + last)
     state = 28 * sum(each.numel() for each in network.model.parameters())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from dimscope.models import operations
-from dimscope.models.operations import attention, drop, joint_linear, kept
+from dimscope.models.operations import _attention_with_padding, attention, attention_of_one, drop, joint_linear, kept
 from dimscope.models.sentences import Sentences
 from dimscope.numerics.kernels.pairs import adds_pairs
 
@@ -82,39 +85,73 @@ def test_frozen_weights_get_no_gradient():
     torch.testing.assert_close(values.grad, drawn(3, 4).sum(0).expand(7, 4))
 
 
-def queries_and_parts(only_one: bool) -> list[torch.Tensor]:
-    joint = drawn(int(MASK.sum()), 2 if only_one else 3, HEADS, DIMS)
-    return [drawn(len(MASK), HEADS, DIMS, seed=3), joint] if only_one else [joint]
+def parts() -> torch.Tensor:
+    return drawn(int(MASK.sum()), 3, HEADS, DIMS)
 
 
-def by(way, dropped: float):
-    """Give attention by this way, of one query a sentence or of those in the joint product."""
-    return lambda *given: way(given[0] if len(given) == 2 else None, given[-1], Sentences(MASK), dropped)
-
-
-@pytest.mark.parametrize("only_one", [False, True])
-def test_attention_and_its_gradients_are_those_of_torch_with_padding(only_one):
-    given = queries_and_parts(only_one)
-    ours, found = gradients(by(attention, 0.0), *given)
-    expected, wanted = gradients(by(operations._attention_with_padding, 0.0), *given)
-    torch.testing.assert_close(ours, expected)
-    torch.testing.assert_close(found, wanted)
+def test_attention_and_its_gradients_are_those_of_torch_with_padding():
+    ways = [partial(way, sentences=Sentences(MASK), dropped=0.0) for way in (attention, _attention_with_padding)]
+    torch.testing.assert_close(gradients(ways[0], parts()), gradients(ways[1], parts()))
 
 
 def test_torchs_attention_with_padding_is_the_textbooks():
-    (joint,) = queries_and_parts(only_one=False)
-    found = operations._attention_with_padding(None, joint, Sentences(MASK), 0.0)
+    joint = parts()
+    found = _attention_with_padding(joint, Sentences(MASK), 0.0)
     for sentence in (slice(0, 5), slice(5, 8), slice(8, 9)):
         query, key, value = joint[sentence].transpose(0, 2).unbind(1)
         torch.testing.assert_close(found[sentence].transpose(0, 1), scaled_dot_product_attention(query, key, value))
 
 
+def of_one(query, values, *parameters, dropped=0.0):
+    """Attend with one query each by keys' and values' weights and biases."""
+    maps = [SimpleNamespace(weight=weight, bias=bias) for weight, bias in batched(parameters, 2)]
+    return attention_of_one(query, values, *maps, Sentences(MASK), dropped)
+
+
+def of_formed(query, values, *parameters):
+    """The same by keys and values that are formed, of every sentence on its own."""
+    key, value = (linear(values, *each).unflatten(1, (HEADS, DIMS)) for each in batched(parameters, 2))
+    found = [
+        scaled_dot_product_attention(asking.unsqueeze(1), key[rows].transpose(0, 1), value[rows].transpose(0, 1))
+        for asking, rows in zip(query, (slice(0, 5), slice(5, 8), slice(8, 9)), strict=True)
+    ]
+    return torch.stack(found).squeeze(2)
+
+
+def batched(parameters, size):
+    return [parameters[i : i + size] for i in range(0, len(parameters), size)]
+
+
+def one_each() -> list[torch.Tensor]:
+    """Queries, rows, and both maps' weights and biases."""
+    width = HEADS * DIMS
+    maps = [drawn(width, 6, seed=5), drawn(width, seed=6), drawn(width, 6, seed=7), drawn(width, seed=8)]
+    return [drawn(len(MASK), HEADS, DIMS, seed=3), drawn(int(MASK.sum()), 6, seed=4), *maps]
+
+
+def test_keys_and_values_need_not_be_formed_for_one_query():
+    (ours, found), (expected, wanted) = gradients(of_one, *one_each()), gradients(of_formed, *one_each())
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    # A bias of keys moves all scores of a query alike.
+    assert found[3].abs().max() < 1e-5
+
+
+def test_one_query_is_answered_in_its_own_precision():
+    query, values, *maps = one_each()
+    found = of_one(query.bfloat16(), values.bfloat16(), *maps)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), of_formed(query, values, *maps), rtol=2e-2, atol=2e-2)
+
+
 @pytest.mark.parametrize("only_one", [False, True])
 def test_attention_drops_so_many_and_keeps_the_mean(only_one):
-    given = queries_and_parts(only_one)
-    exact = by(attention, 0.0)(*given)
+    def given(dropped):
+        return of_one(*one_each(), dropped=dropped) if only_one else attention(parts(), Sentences(MASK), dropped)
+
+    exact = given(0.0)
     torch.manual_seed(5)
-    draws = torch.stack([by(attention, 0.5)(*given) for _ in range(4000)])
+    draws = torch.stack([given(0.5) for _ in range(4000)])
     deviation = (draws.mean(0) - exact) / (draws.std(0) / 4000**0.5)
     assert deviation.abs().max() < 4.5
     # The only token of the last sentence is seen whole or not at all.

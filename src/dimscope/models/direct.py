@@ -155,7 +155,7 @@ class DirectPass:
         dropped = self._dropped(own.dropout)
         if read is values:
             joint = self._heads(own, values, own.query, own.key, own.value)
-            return attention(None, joint, sentences, dropped).flatten(1)
+            return attention(joint, sentences, dropped).flatten(1)
         query = self._heads(own, read, own.query)[:, 0]
         return attention_of_one(query, values, own.key, own.value, sentences, dropped).flatten(1)
 

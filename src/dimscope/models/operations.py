@@ -134,21 +134,17 @@ def joined(parts: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
 
 
 def attention(
-    query: Float[Tensor, "batch heads dims"] | None,
-    joint: Float[Tensor, "rows parts heads dims"],
-    sentences: Sentences,
-    dropped: float,
-) -> Float[Tensor, "read heads dims"]:
-    """Attend to the keys and values in `joint`, its last two parts, each sentence to its own.
+    joint: Float[Tensor, "rows 3 heads dims"], sentences: Sentences, dropped: float
+) -> Float[Tensor, "rows heads dims"]:
+    """Attend with queries to keys and values, the parts of `joint`, each sentence to its own rows.
 
-    Without `query`, one for each sentence, the first part of `joint` is the queries, one for each row. A fraction
-    `dropped` of the probabilities is dropped.
+    A fraction `dropped` of the probabilities is dropped.
     """
     if joint.device.type != "cpu":
-        return _attention_with_padding(query, joint, sentences, dropped)
-    tables = sentences.tables(joint.shape[2], one_each=query is not None)
+        return _attention_with_padding(joint, sentences, dropped)
+    tables = sentences.tables(joint.shape[2])
     noise = kept((tables.num_numbers,), dropped, torch.float32) if dropped else None
-    return _CompiledAttention.apply(query, joint, tables, noise)
+    return _CompiledAttention.apply(joint, tables, noise)
 
 
 class _CompiledAttention(torch.autograd.Function):
@@ -159,23 +155,27 @@ class _CompiledAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor | None, joint: Tensor, tables: Tables, noise: Tensor | None) -> Tensor:
-        query, joint = None if query is None else query.contiguous(), joint.contiguous()
-        needs_gradient = any(ctx.needs_input_grad)
-        out, probabilities = attend(
-            query, joint, tables, noise, torch.get_num_threads(), keeps_probabilities=needs_gradient
-        )
-        if needs_gradient:
-            ctx.save_for_backward(query, joint, noise, probabilities)
+    def forward(ctx: Any, joint: Tensor, tables: Tables, noise: Tensor | None) -> Tensor:
+        given, keeps = (joint.contiguous(), tables, noise, torch.get_num_threads()), ctx.needs_input_grad[0]
+        out, probabilities = attend(*given, keeps_probabilities=keeps)
+        if keeps:
+            ctx.save_for_backward(given[0], noise, probabilities)
             ctx.tables = tables
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, joint, noise, probabilities = ctx.saved_tensors
-        given = gradient.contiguous(), query, joint, ctx.tables, noise, probabilities
-        return *attend_back(*given, torch.get_num_threads()), None, None
+        joint, noise, probabilities = ctx.saved_tensors
+        given = gradient.contiguous(), joint, ctx.tables, noise, probabilities
+        return attend_back(*given, torch.get_num_threads()), None, None
+
+
+def _attention_with_padding(joint: Tensor, sentences: Sentences, dropped: float) -> Tensor:
+    """The same by torch's own, for other devices."""
+    query, key, value = sentences.padded(joint).transpose(1, 3).unbind(2)
+    mask = None if sentences.is_full else sentences.mask.bool()[:, None, None]
+    return sentences.rows(scaled_dot_product_attention(query, key, value, mask, dropped).transpose(1, 2))
 
 
 def attention_of_one(
@@ -191,23 +191,14 @@ def attention_of_one(
     q · (Wx + b) is (Wᵀq) · x + q · b, and Σ p (Wx + b) is W (Σ p x) + b Σ p: with W go as many vectors as there are
     queries, not tokens. All is float32, but for what is given.
     """
-    padded, asking = sentences.padded(values.float()), query.float().transpose(0, 1)
-    keys, values_of = (each.weight.float().view(*query.shape[1:], -1) for each in (key, value))
-    scores = (asking @ keys).transpose(0, 1) @ padded.mT + (query.float() * key.bias.view(keys.shape[:2])).sum(-1, True)
-    hidden = sentences.mask.unsqueeze(1) == 0
-    shares = (scores / math.sqrt(query.shape[-1])).masked_fill(hidden, -math.inf).softmax(-1)
-    shares = drop(shares, dropped)
-    found = (shares @ padded).transpose(0, 1) @ values_of.mT
-    return (found.transpose(0, 1) + shares.sum(-1, True) * value.bias.view(keys.shape[:2])).to(query.dtype)
-
-
-def _attention_with_padding(query: Tensor | None, joint: Tensor, sentences: Sentences, dropped: float) -> Tensor:
-    """The same by torch's own, for other devices."""
-    *own, key, value = sentences.padded(joint).transpose(1, 3).unbind(2)
-    asking = own[0] if query is None else query.unsqueeze(2)
-    mask = None if sentences.is_full else sentences.mask.bool()[:, None, None]
-    out = scaled_dot_product_attention(asking, key, value, mask, dropped).transpose(1, 2)
-    return sentences.rows(out) if query is None else out.squeeze(1)
+    heads, asking, padded = query.shape[1:], query.float(), sentences.padded(values.float())
+    key_weight, value_weight = key.weight.view(*heads, -1), value.weight.view(*heads, -1)
+    asked = (asking.transpose(0, 1) @ key_weight).transpose(0, 1)
+    scores = asked @ padded.mT + (asking * key.bias.view(heads)).sum(-1, keepdim=True)
+    is_padding = sentences.mask.unsqueeze(1) == 0
+    shares = drop((scores / math.sqrt(heads[1])).masked_fill(is_padding, -math.inf).softmax(-1), dropped)
+    found = ((shares @ padded).transpose(0, 1) @ value_weight.mT).transpose(0, 1)
+    return (found + shares.sum(-1, keepdim=True) * value.bias.view(heads)).to(query.dtype)
 
 
 def drop(values: Tensor, fraction: float) -> Tensor:

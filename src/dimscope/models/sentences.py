@@ -28,7 +28,7 @@ class Sentences:
         self.num_tokens = len(places)
         filling = -self.num_tokens % step
         self._places = torch.cat([places, places[-1:].expand(filling)]) if filling else places
-        self._tables: dict[tuple[int, bool], Tables] = {}
+        self._tables: dict[int, Tables] = {}
 
     @cached_property
     def starts(self) -> Int64[Tensor, " sentences+1"]:
@@ -36,11 +36,11 @@ class Sentences:
         ends = self.mask.sum(1).cumsum(0)
         return torch.cat([ends.new_zeros(1), ends])
 
-    def tables(self, heads: int, *, one_each: bool) -> Tables:
-        """Give where attention's tables stand; `one_each`: for one query of every sentence."""
-        if (heads, one_each) not in self._tables:
-            self._tables[heads, one_each] = Tables(self.starts, heads, one_each=one_each)
-        return self._tables[heads, one_each]
+    def tables(self, heads: int) -> Tables:
+        """Give where attention's tables stand."""
+        if heads not in self._tables:
+            self._tables[heads] = Tables(self.starts, heads)
+        return self._tables[heads]
 
     @property
     def is_full(self) -> bool:

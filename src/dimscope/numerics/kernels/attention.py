@@ -5,7 +5,7 @@ after the other. Queries, keys and values are read where a product of all three 
 what is between is float32; gradients are written where that product's own is read. Queries go in groups, so that long
 sentences have no large table but the one of probabilities, which is kept for the way back.
 
-The tables of all sentences, [heads, read, columns] each, also lie one after the other. Their rows fill whole vectors,
+The tables of all sentences, [heads, tokens, columns] each, also lie one after the other. Their rows fill whole vectors,
 and 0 stands beyond the last token.
 """
 
@@ -48,85 +48,65 @@ LONG = 2**15
 """Numbers of queries, keys and values that are worth a thread."""
 _GROUP = 64
 """Queries that are looked at together."""
-_TOLD = (
-    "query",
-    "joint",
-    "starts",
-    "tables",
-    "noise",
-    "query_rows",
-    "query_parts",
-    "parts",
-    "heads",
-    "dims",
-    "longest",
-)
+_TOLD = ("joint", "starts", "tables", "noise", "rows", "heads", "dims", "longest")
+_QUERIES, _KEYS, _VALUES = range(3)
+"""Parts of what the product of all three wrote."""
 
 
 class Tables:
-    """Where sentences begin among rows, and their tables among all numbers, for so many heads.
+    """Where sentences begin among rows, and their tables among all numbers, for so many heads."""
 
-    `one_each`: of every sentence one query is read, not one for each token.
-    """
-
-    def __init__(self, starts: Int64[Tensor, " sentences+1"], heads: int, *, one_each: bool) -> None:
+    def __init__(self, starts: Int64[Tensor, " sentences+1"], heads: int) -> None:
         self.starts = starts.numpy()
         tokens = np.diff(self.starts)
-        sizes = heads * (1 if one_each else tokens) * (-(-tokens // WIDTH) * WIDTH)
-        self.begins = np.append(0, np.cumsum(sizes))
+        self.begins = np.append(0, np.cumsum(heads * tokens * (-(-tokens // WIDTH) * WIDTH)))
         self.longest, self.num_tokens, self.num_numbers = int(tokens.max()), int(self.starts[-1]), int(self.begins[-1])
         self.num_pieces = len(tokens) * heads
 
 
 def attend(
-    query: Float[Tensor, "sentences heads dims"] | None,
-    joint: Float[Tensor, "rows parts heads dims"],
+    joint: Float[Tensor, "rows 3 heads dims"],
     tables: Tables,
     noise: Float32[Tensor, " numbers"] | None,
     num_threads: int,
     *,
     keeps_probabilities: bool = True,
-) -> tuple[Float[Tensor, "read heads dims"], Float32[Tensor, " numbers"] | None]:
+) -> tuple[Float[Tensor, "rows heads dims"], Float32[Tensor, " numbers"] | None]:
     """Give what is attended to, and, where told, the probabilities before `noise`, dropout's factors, is multiplied in.
 
-    Without `query`, the first part of `joint` is the queries, of every row; its last two are keys and values. What is
-    attended to by rows after the last sentence is 0. All lie in memory without gaps, as float32 or bfloat16.
+    `joint` is queries, keys and values, and lies in memory without gaps, as float32 or bfloat16. What is attended to
+    by rows after the last sentence is 0.
     """
-    told = _told(query, joint, tables, noise)
-    out = joint.new_empty((told["query_rows"], *joint.shape[2:]))
-    if query is None:
-        out[tables.num_tokens :] = 0
+    out = torch.empty_like(joint[:, _QUERIES])
+    out[tables.num_tokens :] = 0
     probabilities = torch.empty(tables.num_numbers) if keeps_probabilities else None
     task, num_threads = _attending(KINDS[joint.dtype]), min(num_threads, joint.numel() // LONG)
-    task(num_threads, tables.num_pieces, **told, probabilities=probabilities, out=out)
+    task(num_threads, tables.num_pieces, **_told(joint, tables, noise), probabilities=probabilities, out=out)
     return out, probabilities
 
 
 def attend_back(
-    gradient: Float[Tensor, "read heads dims"],
-    query: Float[Tensor, "sentences heads dims"] | None,
-    joint: Float[Tensor, "rows parts heads dims"],
+    gradient: Float[Tensor, "rows heads dims"],
+    joint: Float[Tensor, "rows 3 heads dims"],
     tables: Tables,
     noise: Float32[Tensor, " numbers"] | None,
     probabilities: Float32[Tensor, " numbers"],
     num_threads: int,
-) -> tuple[Float[Tensor, "sentences heads dims"] | None, Float[Tensor, "rows parts heads dims"]]:
-    """Give the gradients of `query`, if it stands alone, and of `joint`."""
-    of_query, of_joint = None if query is None else torch.empty_like(query), torch.empty_like(joint)
+) -> Float[Tensor, "rows 3 heads dims"]:
+    """Give the gradient of `joint`."""
+    of_joint = torch.empty_like(joint)
     of_joint[tables.num_tokens :] = 0
-    told = {**_told(query, joint, tables, noise), "probabilities": probabilities, "gradient": gradient}
-    out = {"of_query": of_joint if of_query is None else of_query, "of_joint": of_joint}
+    told = {**_told(joint, tables, noise), "probabilities": probabilities, "gradient": gradient, "of_joint": of_joint}
     task, num_threads = _returning(KINDS[joint.dtype]), min(num_threads, joint.numel() // LONG)
-    task(num_threads, tables.num_pieces, **told, **out)
-    return of_query, of_joint
+    task(num_threads, tables.num_pieces, **told)
+    return of_joint
 
 
-def _told(query: Tensor | None, joint: Tensor, tables: Tables, noise: Tensor | None) -> dict[str, Any]:
-    """Give what there and back are told; queries of the joint product are a part among others."""
-    _, parts, heads, dims = joint.shape
-    asking, query_parts = (joint, parts) if query is None else (query, 1)
-    sizes = (len(asking), query_parts, parts, heads, dims, tables.longest)
-    return dict(zip(_TOLD, (asking, joint, tables.starts, tables.begins, noise, *sizes), strict=True))
+def _told(joint: Tensor, tables: Tables, noise: Tensor | None) -> dict[str, Any]:
+    """Give what there and back are told."""
+    rows, _, heads, dims = joint.shape
+    told = (joint, tables.starts, tables.begins, noise, rows, heads, dims, tables.longest)
+    return dict(zip(_TOLD, told, strict=True))
 
 
 @cache
@@ -136,8 +116,8 @@ def _attending(kind: np.dtype) -> Task:
     def attend_heads(given: Any) -> None:
         work = carray(given, 1)[0]
         heads, dims, longest = work.heads, work.dims, work.longest
-        query, joint, starts, tables = _views(work, kind)
-        out = carray(pointer(work.out), (work.query_rows, heads, dims), kind)
+        joint, starts, tables = _views(work, kind)
+        out = carray(pointer(work.out), (work.rows, heads, dims), kind)
         noise = carray(pointer(work.noise), tables[-1], np.float32)
         probabilities = carray(pointer(work.probabilities), tables[-1], np.float32)
         all_keys, all_values, all_scores = room_for(dims, longest), room_for(longest, dims), room_for(_GROUP, longest)
@@ -146,18 +126,18 @@ def _attending(kind: np.dtype) -> Task:
         while first < last:
             for piece in range(first, last):
                 at, head = piece // heads, piece % heads
-                start, tokens, begin, read = _place(work, starts, at)
+                start, tokens = starts[at], starts[at + 1] - starts[at]
                 keys, values = part_of(all_keys, dims, tokens), part_of(all_values, tokens, dims)
                 scores = part_of(all_scores, _GROUP, tokens)
                 columns = scores.shape[1]
-                table = tables[at] + head * read * columns
-                copy_turned(joint[start : start + tokens, work.parts - 2, head], keys)
-                copy_rows(joint[start : start + tokens, work.parts - 1, head], values, tokens, dims)
-                for top in range(0, read, _GROUP):
-                    rows = min(_GROUP, read - top)
-                    group = slice(begin + top, begin + top + rows)
+                table = tables[at] + head * tokens * columns
+                copy_turned(joint[start : start + tokens, _KEYS, head], keys)
+                copy_rows(joint[start : start + tokens, _VALUES, head], values, tokens, dims)
+                for top in range(0, tokens, _GROUP):
+                    rows = min(_GROUP, tokens - top)
+                    group = slice(start + top, start + top + rows)
                     chosen = slice(table + top * columns, table + (top + rows) * columns)
-                    copy_rows(query[group, 0, head], asked, rows, dims)
+                    copy_rows(joint[group, _QUERIES, head], asked, rows, dims)
                     _attend(asked, keys, scores, rows, tokens, dims)
                     if work.probabilities:
                         probabilities[chosen] = scores[:rows].reshape(rows * columns)
@@ -178,10 +158,9 @@ def _returning(kind: np.dtype) -> Task:
     def return_heads(given: Any) -> None:
         work = carray(given, 1)[0]
         heads, dims, longest = work.heads, work.dims, work.longest
-        query, joint, starts, tables = _views(work, kind)
-        of_query = carray(pointer(work.of_query), query.shape, kind)
+        joint, starts, tables = _views(work, kind)
         of_joint = carray(pointer(work.of_joint), joint.shape, kind)
-        gradient = carray(pointer(work.gradient), (work.query_rows, heads, dims), kind)
+        gradient = carray(pointer(work.gradient), (work.rows, heads, dims), kind)
         noise = carray(pointer(work.noise), tables[-1], np.float32)
         probabilities = carray(pointer(work.probabilities), tables[-1], np.float32)
         all_keys, all_values = room_for(longest, dims), room_for(dims, longest)
@@ -192,21 +171,21 @@ def _returning(kind: np.dtype) -> Task:
         while first < last:
             for piece in range(first, last):
                 at, head = piece // heads, piece % heads
-                start, tokens, begin, read = _place(work, starts, at)
+                start, tokens = starts[at], starts[at + 1] - starts[at]
                 keys, values = part_of(all_keys, tokens, dims), part_of(all_values, dims, tokens)
                 of_keys, of_values = part_of(all_of_keys, tokens, dims), part_of(all_of_values, tokens, dims)
                 used, of_scores = part_of(all_used, _GROUP, tokens), part_of(all_of_scores, _GROUP, tokens)
                 columns = used.shape[1]
-                table = tables[at] + head * read * columns
-                copy_rows(joint[start : start + tokens, work.parts - 2, head], keys, tokens, dims)
-                copy_turned(joint[start : start + tokens, work.parts - 1, head], values)
+                table = tables[at] + head * tokens * columns
+                copy_rows(joint[start : start + tokens, _KEYS, head], keys, tokens, dims)
+                copy_turned(joint[start : start + tokens, _VALUES, head], values)
                 of_keys[:], of_values[:] = 0, 0
-                for top in range(0, read, _GROUP):
-                    rows = min(_GROUP, read - top)
-                    group = slice(begin + top, begin + top + rows)
+                for top in range(0, tokens, _GROUP):
+                    rows = min(_GROUP, tokens - top)
+                    group = slice(start + top, start + top + rows)
                     chosen = slice(table + top * columns, table + (top + rows) * columns)
                     before = probabilities[chosen].reshape((rows, columns))
-                    copy_rows(query[group, 0, head], asked, rows, dims)
+                    copy_rows(joint[group, _QUERIES, head], asked, rows, dims)
                     copy_rows(gradient[group, head], wanted, rows, dims)
                     used[:rows] = before
                     of_scores[:], of_asked[:] = 0, 0
@@ -218,31 +197,21 @@ def _returning(kind: np.dtype) -> Task:
                     add_product(used, 1, columns, wanted, of_values, tokens, rows)
                     add_product(of_scores, 1, columns, asked, of_keys, tokens, rows)
                     add_product(of_scores, columns, 1, keys, of_asked, rows, tokens)
-                    copy_rows(of_asked, of_query[group, 0, head], rows, dims)
-                copy_rows(of_keys, of_joint[start : start + tokens, work.parts - 2, head], tokens, dims)
-                copy_rows(of_values, of_joint[start : start + tokens, work.parts - 1, head], tokens, dims)
+                    copy_rows(of_asked, of_joint[group, _QUERIES, head], rows, dims)
+                copy_rows(of_keys, of_joint[start : start + tokens, _KEYS, head], tokens, dims)
+                copy_rows(of_values, of_joint[start : start + tokens, _VALUES, head], tokens, dims)
             first, last = next_range(given)
 
-    return Task(return_heads, *_TOLD, "probabilities", "gradient", "of_query", "of_joint")
+    return Task(return_heads, *_TOLD, "probabilities", "gradient", "of_joint")
 
 
 @compiled
-def _views(work: Any, kind: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Give the queries and all parts, [rows, parts, heads, dims] each, and where sentences and their tables begin."""
-    num_starts, rest = work.num_pieces // work.heads + 1, (work.heads, work.dims)
-    starts, tables = (
-        carray(pointer(work.starts), num_starts, np.int64),
-        carray(pointer(work.tables), num_starts, np.int64),
-    )
-    query = carray(pointer(work.query), (work.query_rows, work.query_parts, *rest), kind)
-    return query, carray(pointer(work.joint), (starts[-1], work.parts, *rest), kind), starts, tables
-
-
-@compiled
-def _place(work: Any, starts: Int64[np.ndarray, " sentences+1"], at: int) -> tuple[int, int, int, int]:
-    """Give a sentence's first row and number of tokens, and the first row of its queries and their number."""
-    start, tokens = starts[at], starts[at + 1] - starts[at]
-    return (start, tokens, start, tokens) if work.query == work.joint else (start, tokens, at, 1)
+def _views(work: Any, kind: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give all parts, [rows, parts, heads, dims], and where sentences and their tables begin."""
+    num_starts = work.num_pieces // work.heads + 1
+    joint = carray(pointer(work.joint), (work.rows, 3, work.heads, work.dims), kind)
+    starts = carray(pointer(work.starts), num_starts, np.int64)
+    return joint, starts, carray(pointer(work.tables), num_starts, np.int64)
 
 
 @compiled
