@@ -128,7 +128,7 @@ def _floor(ways: Ways, dtype: torch.dtype) -> float:
     """Give the sentences per second at which nothing but the needed products is done, at the rate of a large one."""
     weights = sum(each.numel() for each in ways.bench.network.model.base_model.encoder.parameters() if each.ndim == 2)
     mean_length = ways.bench.encoded("train").lengths.mean()
-    last = weights / ways.bench.network.num_layers * 10 / 12
+    last = weights / ways.bench.network.num_layers
     operations = 2 * mean_length * (weights - last) + 2 * last
     return _rate(dtype) / operations
 
