@@ -192,13 +192,15 @@ def attention_of_one(
     queries, not tokens. All is float32, but for what is given.
     """
     heads, asking, padded = query.shape[1:], query.float(), sentences.padded(values.float())
-    key_weight, value_weight = key.weight.view(*heads, -1), value.weight.view(*heads, -1)
+    key_weight, key_bias, value_weight, value_bias = (
+        each.unflatten(0, heads) for linear_map in (key, value) for each in (linear_map.weight, linear_map.bias)
+    )
     asked = (asking.transpose(0, 1) @ key_weight).transpose(0, 1)
-    scores = asked @ padded.mT + (asking * key.bias.view(heads)).sum(-1, keepdim=True)
+    scores = asked @ padded.mT + (asking * key_bias).sum(-1, keepdim=True)
     is_padding = sentences.mask.unsqueeze(1) == 0
     shares = drop((scores / math.sqrt(heads[1])).masked_fill(is_padding, -math.inf).softmax(-1), dropped)
     found = ((shares @ padded).transpose(0, 1) @ value_weight.mT).transpose(0, 1)
-    return (found + shares.sum(-1, keepdim=True) * value.bias.view(heads)).to(query.dtype)
+    return (found + shares.sum(-1, keepdim=True) * value_bias).to(query.dtype)
 
 
 def drop(values: Tensor, fraction: float) -> Tensor:
