@@ -5,6 +5,8 @@ Numbers of whole vectors go by vectors; LLVM finds none in rows whose places it 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float32, Shaped
 from llvmlite import ir
@@ -54,38 +56,35 @@ def turned(builder: ir.IRBuilder, lines: list[ir.Value]) -> list[ir.Value]:
     return lines
 
 
-def _build_copy(
-    builder: ir.IRBuilder,
-    x: ir.Value,
-    apart: ir.Value,
-    out: ir.Value,
-    apart_there: ir.Value,
-    num_rows: ir.Value,
-    num_numbers: ir.Value,
-) -> None:
-    with cgutils.for_range(builder, num_rows) as row, every_vector(builder, num_numbers) as first:
-        here, there = (builder.add(builder.mul(row.index, each), first) for each in (apart, apart_there))
-        write(builder, read(builder, x, here), out, there)
+class _Told(NamedTuple):
+    """What is told of a copy: how many numbers rows are apart, here and there, and how many of how many there are."""
+
+    x: ir.Value
+    apart: ir.Value
+    out: ir.Value
+    apart_there: ir.Value
+    num_rows: ir.Value
+    num_numbers: ir.Value
 
 
-def _build_turn(
-    builder: ir.IRBuilder,
-    x: ir.Value,
-    apart: ir.Value,
-    out: ir.Value,
-    apart_there: ir.Value,
-    num_rows: ir.Value,
-    num_numbers: ir.Value,
-) -> None:
+def _build_copy(builder: ir.IRBuilder, *given: ir.Value) -> None:
+    told = _Told(*given)
+    with cgutils.for_range(builder, told.num_rows) as row, every_vector(builder, told.num_numbers) as first:
+        here, there = (builder.add(builder.mul(row.index, each), first) for each in (told.apart, told.apart_there))
+        write(builder, read(builder, told.x, here), told.out, there)
+
+
+def _build_turn(builder: ir.IRBuilder, *given: ir.Value) -> None:
     """Build what turns sixteen rows of sixteen numbers after the other; the last row stands for those that lack."""
-    last = builder.sub(num_rows, num_rows.type(1))
-    with every_vector(builder, num_rows) as top, every_vector(builder, num_numbers) as first:
-        rows = [builder.add(top, top.type(i)) for i in range(WIDTH)]
+    told, number = _Told(*given), given[-1].type
+    last = builder.sub(told.num_rows, number(1))
+    with every_vector(builder, told.num_rows) as top, every_vector(builder, told.num_numbers) as first:
+        rows = [builder.add(top, number(i)) for i in range(WIDTH)]
         rows = [builder.select(builder.icmp_signed("<", row, last), row, last) for row in rows]
-        lines = turned(builder, [read(builder, x, builder.add(builder.mul(row, apart), first)) for row in rows])
-        for i, line in enumerate(lines):
-            column = builder.mul(builder.add(first, first.type(i)), apart_there)
-            store(builder, line, out, builder.add(column, top))
+        places = [builder.add(builder.mul(row, told.apart), first) for row in rows]
+        for i, line in enumerate(turned(builder, [read(builder, told.x, place) for place in places])):
+            column = builder.mul(builder.add(first, number(i)), told.apart_there)
+            store(builder, line, told.out, builder.add(column, top))
 
 
 _copy_vectors, _turn = instruction(types.void, _build_copy), instruction(types.void, _build_turn)
