@@ -29,10 +29,10 @@ from dimscope.numerics.kernels.vectors import (
     WIDTH,
     every_vector,
     loaded,
+    read,
     rounded,
     store,
     variable,
-    widened,
 )
 
 COLUMNS, ROWS = 64, 6
@@ -121,7 +121,7 @@ def _sum_rows(
     """Build the sums of 16 columns of so many rows."""
     sums, row = variable(builder, VECTOR([0.0] * WIDTH)), variable(builder, rows)
     with cgutils.for_range(builder, count):
-        numbers = widened(builder, _vector_at(builder, HALVES, builder.load(row), count.type(0)))
+        numbers = read(builder, builder.load(row), count.type(0))
         builder.store(builder.fadd(builder.load(sums), numbers), sums)
         builder.store(builder.gep(builder.load(row), [apart]), row)
     store(builder, builder.load(sums), out, place)
