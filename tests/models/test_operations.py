@@ -1,4 +1,4 @@
-"""The cheap forms of training's operations against torch's plain ones."""
+"""The cheap forms of attention and dropout against torch's plain ones."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import pytest
 import torch
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from dimscope.models import operations
-from dimscope.models.operations import _attention_with_padding, attention, attention_of_one, drop, joint_linear, kept
+from dimscope.models.operations import _attention_with_padding, attention, attention_of_one, drop, kept
 from dimscope.models.sentences import Sentences
-from dimscope.numerics.kernels.pairs import adds_pairs
 
-IN_PAIRS = pytest.mark.skipif(not adds_pairs(), reason="this processor does not add products of pairs")
 MASK, HEADS, DIMS = torch.tensor([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 0, 0, 0, 0]]), 2, 4
 
 
@@ -27,62 +24,6 @@ def gradients(function, *inputs: torch.Tensor) -> tuple[torch.Tensor, list[torch
     out = function(*leaves)
     out.backward(drawn(*out.shape, seed=9).to(out.dtype))
     return out.detach(), [leaf.grad for leaf in leaves]
-
-
-def test_joint_linear_and_its_gradients_are_those_of_separate_maps():
-    values, weights, biases = drawn(7, 4), [drawn(3, 4, seed=1), drawn(2, 4, seed=2)], [drawn(3), drawn(2)]
-    ours = gradients(lambda x, a, b, c, d: joint_linear(x, (a, b), (c, d)), values, *weights, *biases)
-    plain = gradients(lambda x, a, b, c, d: torch.cat([linear(x, a, c), linear(x, b, d)], 1), values, *weights, *biases)
-    torch.testing.assert_close(ours, plain)
-
-
-def test_joint_linear_takes_its_product_in_the_precision_of_the_values_and_gives_gradients_in_the_weights():
-    values, weight, bias = drawn(7, 4), drawn(3, 4, seed=1), drawn(3)
-    ours, found = gradients(lambda x, w, b: joint_linear(x.bfloat16(), (w,), (b,)), values, weight, bias)
-    plain, wanted = gradients(lambda x, w, b: linear(x.bfloat16(), w.bfloat16(), b.bfloat16()), values, weight, bias)
-    assert ours.dtype == torch.bfloat16
-    assert {each.dtype for each in found} == {torch.float32}
-    torch.testing.assert_close(ours, plain)
-    torch.testing.assert_close(found, wanted)
-
-
-@pytest.fixture(params=[pytest.param(True, marks=IN_PAIRS), False], ids=["in pairs", "as everywhere"])
-def adding_pairs(request, monkeypatch):
-    monkeypatch.setattr(operations, "adds_pairs", lambda: request.param)
-
-
-@pytest.mark.parametrize("outputs", [(64, 70), (128,)])
-def test_products_in_bfloat16_and_their_gradients_are_those_of_rounded_numbers(adding_pairs, outputs):
-    values = drawn(259, 66).bfloat16().float()
-    weights = [drawn(each, 66, seed=1).bfloat16().float() for each in outputs]
-    biases = [drawn(each, seed=2).bfloat16().float() for each in outputs]
-    parameters, half = [*weights, *biases], len(outputs)
-
-    def ours(x, *given):
-        return joint_linear(x.bfloat16(), given[:half], given[half:])
-
-    def plain(x, *given):
-        return torch.cat([linear(x, *each) for each in zip(given[:half], given[half:], strict=True)], 1).bfloat16()
-
-    (out, found), (expected, wanted) = gradients(ours, values, *parameters), gradients(plain, values, *parameters)
-    torch.testing.assert_close(out, expected, rtol=1e-2, atol=1e-3)
-    for one, other in zip(found, wanted, strict=True):
-        assert one.dtype == torch.float32
-        assert (one - other).norm() < 5e-3 * other.norm()
-
-
-def test_products_of_frozen_weights_pass_gradients_on(adding_pairs):
-    values, weight = drawn(20, 64).bfloat16().requires_grad_(), drawn(64, 64, seed=1)
-    joint_linear(values, (weight,), (drawn(64),)).sum().backward()
-    expected = weight.bfloat16().float().sum(0).expand(len(values), 64)
-    torch.testing.assert_close(values.grad.float(), expected, rtol=1e-2, atol=1e-2)
-    assert weight.grad is None
-
-
-def test_frozen_weights_get_no_gradient():
-    values = drawn(7, 4).requires_grad_()
-    joint_linear(values, (drawn(3, 4),), (drawn(3),)).sum().backward()
-    torch.testing.assert_close(values.grad, drawn(3, 4).sum(0).expand(7, 4))
 
 
 def parts() -> torch.Tensor:

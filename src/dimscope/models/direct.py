@@ -25,7 +25,8 @@ from transformers import (
 
 from dimscope.models.classify import classify
 from dimscope.models.load import Network
-from dimscope.models.operations import attention, attention_of_one, drop, joint_linear
+from dimscope.models.maps import TrainedMaps
+from dimscope.models.operations import attention, attention_of_one, drop
 from dimscope.models.packed import PackedMaps
 from dimscope.models.pooling import pooled_token, position_ids
 from dimscope.models.sentences import Sentences
@@ -46,8 +47,6 @@ Words = Callable[[Int[Tensor, " rows"]], Float[Tensor, "rows dims"]]
 """Gives the embeddings of words."""
 _STEP = 40
 """Numbers of rows are multiples of it where few numbers are wanted; so is that of a whole batch's tokens."""
-Maps = Callable[..., Float[Tensor, "tokens outputs"]]
-"""Applies one or several linear maps to values, all in one product."""
 
 
 def has_direct_pass(network: Network) -> bool:
@@ -88,7 +87,7 @@ class DirectPass:
         self._network, self._dtype, self._words = network, dtype, words
         # The families share their parts' names, and no class.
         self._base: Any = network.model.base_model
-        self._maps: Maps = PackedMaps(dtype) if packed else _joint
+        self._maps = PackedMaps(dtype) if packed else TrainedMaps()
 
     def logits(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch classes"]:
         """Give the logits of a padded batch, as `classify` does."""
@@ -148,8 +147,8 @@ class DirectPass:
         residual = values if only is None else values.index_select(0, only)
         attended = self._maps(self._attended(own.self, values, residual, sentences), own.output.dense)
         middle = self._summed(own.output, attended, residual)
-        inner = wide.intermediate_act_fn(self._maps(middle, wide.dense))
-        return self._summed(block.output, self._maps(inner, block.output.dense), middle)
+        written = self._maps.feed_forward(middle, wide.dense, wide.intermediate_act_fn, block.output.dense)
+        return self._summed(block.output, written, middle)
 
     def _attended(self, own: Any, values: Tensor, read: Tensor, sentences: Sentences) -> Float[Tensor, "read dims"]:
         dropped = self._dropped(own.dropout)
@@ -167,10 +166,6 @@ class DirectPass:
 
     def _dropped(self, module: nn.Dropout) -> float:
         return module.p if self._network.model.training else 0.0
-
-
-def _joint(values: Tensor, *maps: nn.Linear) -> Tensor:
-    return joint_linear(values, tuple(each.weight for each in maps), tuple(each.bias for each in maps))
 
 
 def _rows(table: nn.Embedding, ids: Int[Tensor, " rows"]) -> Tensor:

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dimscope.models.operations import goes_in_pairs, has_onednn, joined, mapped
-from dimscope.numerics.kernels.bfloat16_products import product
+from dimscope.models.maps import Activation, goes_in_pairs, has_onednn, is_gelu, joined, mapped
+from dimscope.numerics.kernels.bfloat16_products import gelu_of_product, product
 from dimscope.numerics.kernels.pairs import laid_out
 
 FEW_ROWS = 1024
@@ -36,32 +36,49 @@ class PackedMaps:
 
     def __init__(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
-        self._applied: dict[tuple[Layout, tuple[nn.Linear, ...]], Callable[[Tensor], Tensor]] = {}
+        self._laid_out: dict[tuple[Layout, tuple[nn.Linear, ...]], Callable[[Tensor], Tensor]] = {}
 
     @torch.no_grad()
     def __call__(self, values: Float[Tensor, "rows dims"], *maps: nn.Linear) -> Float[Tensor, "rows all_outputs"]:
         """Apply one or several maps, all in one product."""
-        weights, biases = tuple(each.weight for each in maps), tuple(each.bias for each in maps)
-        layout = _layout(values, weights)
-        if (layout, maps) not in self._applied:
-            dtype = torch.float32 if layout is _in_pairs else self._dtype
-            self._applied[layout, maps] = layout(joined(weights, dtype), joined(biases, dtype))
-        return self._applied[layout, maps](values)
+        return self._applied(_layout(values, maps), values, maps)
+
+    @torch.no_grad()
+    def feed_forward(
+        self, values: Float[Tensor, "rows dims"], wide: nn.Linear, activation: Activation, narrow: nn.Linear
+    ) -> Float[Tensor, "rows dims"]:
+        """Apply a map, an activation and a second map."""
+        if is_gelu(activation) and _layout(values, (wide,)) is _in_pairs:
+            return self(self._applied(_gelu_in_pairs, values, (wide,)), narrow)
+        return self(activation(self(values, wide)), narrow)
+
+    def _applied(self, layout: Layout, values: Tensor, maps: tuple[nn.Linear, ...]) -> Tensor:
+        if (layout, maps) not in self._laid_out:
+            dtype = self._dtype if layout in (_plainly, _by_onednn) else torch.float32
+            weight, bias = (
+                joined(parts, dtype) for parts in zip(*((each.weight, each.bias) for each in maps), strict=True)
+            )
+            self._laid_out[layout, maps] = layout(weight, bias)
+        return self._laid_out[layout, maps](values)
 
 
 Layout = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
 """Lays a weight out, and gives the map by it and a bias."""
 
 
-def _layout(values: Tensor, weights: tuple[Tensor, ...]) -> Layout:
-    if goes_in_pairs(values, weights):
+def _layout(values: Tensor, maps: tuple[nn.Linear, ...]) -> Layout:
+    if goes_in_pairs(values, tuple(each.weight for each in maps)):
         return _in_pairs
     return _plainly if len(values) < FEW_ROWS or values.device.type != "cpu" else _by_onednn
 
 
-def _in_pairs(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+def _in_pairs(weight: Tensor, bias: Tensor, multiplied: Callable[..., Tensor] = product) -> Callable[[Tensor], Tensor]:
     there, _ = laid_out(weight, num_threads=torch.get_num_threads())
-    return lambda values: product(values.contiguous(), there, bias, torch.get_num_threads())
+    return lambda values: multiplied(values.contiguous(), there, bias, torch.get_num_threads())
+
+
+def _gelu_in_pairs(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+    return _in_pairs(weight, bias, gelu_of_product)
 
 
 def _by_onednn(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import gelu
 
-from dimscope.numerics.kernels.bfloat16_products import fits, product, turned_product
+from dimscope.numerics.kernels.bfloat16_products import (
+    fits,
+    gelu_of_product,
+    product,
+    product_and_gelu,
+    product_times_slope,
+    turned_product,
+)
 from dimscope.numerics.kernels.pairs import COLUMNS, ROWS, adds_pairs, gathered, laid_out
 
 pytestmark = pytest.mark.skipif(not adds_pairs(), reason="this processor does not add products of pairs")
@@ -24,9 +32,9 @@ def halves(*shape: int, seed: int) -> torch.Tensor:
     return drawn(*shape, seed=seed).bfloat16()
 
 
-def is_rounded(found: torch.Tensor, exact: torch.Tensor) -> bool:
-    """Tell whether these are sums in float32, rounded once."""
-    return bool(((found.double() - exact).abs() <= ROUNDING * exact.abs() + 1e-5).all())
+def is_rounded(found: torch.Tensor, exact: torch.Tensor, more: float = 1e-5) -> bool:
+    """Tell whether these are sums in float32, rounded once; what comes to that is less than `more`."""
+    return bool(((found.double() - exact).abs() <= ROUNDING * exact.abs() + more).all())
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])
@@ -50,6 +58,25 @@ def test_the_turned_product_and_its_sums_are_float32(rows, depth, columns, num_t
         out, sums = turned_product(left, right, num_threads)
         torch.testing.assert_close(out.double(), left.double().T @ right.double(), atol=1e-4, rtol=1e-5)
         torch.testing.assert_close(sums.double(), left.double().sum(0), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize(("rows", "depth", "columns"), SIZES)
+def test_gelu_and_its_slope_are_taken_before_sums_are_rounded(rows, depth, columns, num_threads):
+    weight, bias = drawn(columns, depth, seed=0) / 8, drawn(columns, seed=1)
+    values = halves(rows, depth, seed=2)
+    there, _ = laid_out(weight, num_threads=num_threads)
+    exact = values.double() @ weight.bfloat16().double().T + bias
+    inactive, active = product_and_gelu(values, there, bias, num_threads)
+    assert torch.equal(inactive, product(values, there, bias, num_threads))
+    assert torch.equal(active, gelu_of_product(values, there, bias, num_threads))
+    assert is_rounded(active, gelu(exact), more=1e-4)
+    onward = drawn(depth, columns, seed=4) / 8
+    _, back = laid_out(onward, num_threads=num_threads)
+    at = halves(rows, columns, seed=5).double().requires_grad_()
+    (slopes,) = torch.autograd.grad(gelu(at).sum(), at)
+    found = product_times_slope(values, back, at.detach().bfloat16(), num_threads)
+    assert is_rounded(found, values.double() @ onward.bfloat16().double() * slopes, more=1e-3)
 
 
 @pytest.mark.parametrize("outputs", [64, 70])

@@ -4,10 +4,13 @@ oneDNN's are as fast where both factors lie as it likes. These take any number o
 compiles for each, and the gradient of weights comes in float32 from what the passes wrote. A product's sums are in
 registers, six rows by 64 columns, past which both factors go in pairs (see `pairs.py`). Where such groups do not divide
 the rows, the last one begins sooner; what two of them have in common is the same in both.
+
+GELU and its slope are taken of the sums before they leave the registers.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,10 +22,11 @@ from numba import carray, types
 from numba.core import cgutils
 from torch import Tensor
 
-from dimscope.numerics.kernels.instructions import everywhere, instruction, pointer
+from dimscope.numerics.kernels.gelu import gelu, slope_of_gelu
+from dimscope.numerics.kernels.instructions import compiled, everywhere, instruction, pointer, soon_needed
 from dimscope.numerics.kernels.pairs import COLUMNS, PAIR, PAIRS, ROWS, Panels, gathered
 from dimscope.numerics.kernels.threads import Task, next_range
-from dimscope.numerics.kernels.vectors import HALVES, VECTOR, WIDTH, loaded, rounded, store, variable
+from dimscope.numerics.kernels.vectors import HALF, VECTOR, WIDTH, loaded, read, rounded_pair, store, variable
 
 _VECTORS = COLUMNS // WIDTH
 
@@ -37,10 +41,43 @@ def product(
 ) -> BFloat16[Tensor, "rows columns"]:
     """Give the product of rows that lie without gaps and what was laid out, plus `bias`."""
     out = rows.new_empty(len(rows), right.columns)
-    bias = torch.zeros(right.columns) if bias is None else bias
-    told = {"left": rows, "right": right.pairs, "bias": bias, "out": out, "sums": None, "totals": None, "num_sums": 0}
-    _multiplying(num_threads, -(-len(rows) // ROWS), **told, **_sizes(out, right))
+    _multiply(rows, right, out, num_threads, bias=torch.zeros(right.columns) if bias is None else bias)
     return out
+
+
+def product_and_gelu(
+    rows: BFloat16[Tensor, "rows depth"], right: Panels, bias: Float32[Tensor, " columns"], num_threads: int
+) -> tuple[BFloat16[Tensor, "rows columns"], BFloat16[Tensor, "rows columns"]]:
+    """Give such a product, and the GELU of it before it was rounded."""
+    out, active = (rows.new_empty(len(rows), right.columns) for _ in range(2))
+    _multiply(rows, right, out, num_threads, bias=bias, active=active)
+    return out, active
+
+
+def gelu_of_product(
+    rows: BFloat16[Tensor, "rows depth"], right: Panels, bias: Float32[Tensor, " columns"], num_threads: int
+) -> BFloat16[Tensor, "rows columns"]:
+    """Give the GELU alone."""
+    active = rows.new_empty(len(rows), right.columns)
+    _multiply(rows, right, None, num_threads, bias=bias, active=active)
+    return active
+
+
+def product_times_slope(
+    rows: BFloat16[Tensor, "rows depth"],
+    right: Panels,
+    inactive: BFloat16[Tensor, "rows columns"],
+    num_threads: int,
+) -> BFloat16[Tensor, "rows columns"]:
+    """Give the product times the slope of GELU at what is `inactive`: the gradient of that."""
+    out = rows.new_empty(len(rows), right.columns)
+    _multiply(rows, right, out, num_threads, inactive=inactive)
+    return out
+
+
+def _multiply(left: Tensor, right: Panels, out: Tensor | None, num_threads: int, **more: Tensor) -> None:
+    told = dict.fromkeys(_MORE) | more | {"left": left, "right": right.pairs, "out": out}
+    _multiplying_rows(num_threads, -(-len(left) // ROWS), **told, **_sizes(len(left), right))
 
 
 def turned_product(
@@ -50,18 +87,19 @@ def turned_product(
     groups, panels, sums = gathered(left, right, num_threads)
     out, totals = torch.empty(groups.columns, panels.columns), torch.empty(groups.columns)
     told = {"left": groups.pairs, "right": panels.pairs, "out": out, "sums": sums, "totals": totals}
-    _multiplying(num_threads, len(groups.pairs), **told, **_sizes(out, panels), bias=None, num_sums=len(sums))
+    _multiplying_groups(num_threads, len(groups.pairs), **told, **_sizes(groups.columns, panels), num_sums=len(sums))
     return out, totals
 
 
-def _sizes(out: Tensor, right: Panels) -> dict[str, int]:
-    return dict(zip(_SIZES, (*out.shape, right.pairs.shape[1]), strict=True))
+def _sizes(rows: int, right: Panels) -> dict[str, int]:
+    return {"rows": rows, "columns": right.columns, "pairs": right.pairs.shape[1]}
 
 
-def _tile(finish: Callable[..., None]) -> Any:
+def _tile(finish: Callable[..., None], *, beside: bool = False) -> Any:
     """Build the product of six rows and a panel; the left one's pairs are `step` apart, and its rows `apart`.
 
-    `finish` is built for every 16 sums, told the place of the first of them in `out` and in a row of it.
+    `finish` is built for the sums of every row, told where the first of them stands in `out` and in a row of it.
+    `beside` tells that the last thing it is told more is read or written at the same places, after the long loop.
     """
 
     def build(
@@ -79,6 +117,9 @@ def _tile(finish: Callable[..., None]) -> Any:
     ) -> None:
         number = pairs.type
         places = [(i, j) for i in range(ROWS) for j in range(_VECTORS)]
+        starts = [builder.add(first, builder.mul(number(i), columns)) for i in range(ROWS)]
+        for matrix, start in itertools.product((out, more[-1]) if beside else (), starts):
+            soon_needed(builder, builder.gep(matrix, [start]), COLUMNS * HALF.width // 8)
         sums = {place: variable(builder, VECTOR([0.0] * WIDTH)) for place in places}
         lefts = variable(builder, builder.bitcast(left, PAIR.as_pointer()))
         rights = variable(builder, builder.bitcast(right, PAIRS.as_pointer()))
@@ -90,10 +131,8 @@ def _tile(finish: Callable[..., None]) -> Any:
                 builder.store(_added_pairs(builder, builder.load(sums[i, j]), spread[i], panel[j]), sums[i, j])
             builder.store(builder.gep(builder.load(lefts), [step]), lefts)
             builder.store(builder.gep(builder.load(rights), [number(_VECTORS)]), rights)
-        for i, j in places:
-            along = number(j * WIDTH)
-            place = builder.add(builder.add(first, builder.mul(number(i), columns)), along)
-            finish(builder, builder.load(sums[i, j]), out, place, builder.add(column, along), *more)
+        for i, start in enumerate(starts):
+            finish(builder, [builder.load(sums[i, j]) for j in range(_VECTORS)], out, start, column, *more)
 
     return instruction(types.void, build)
 
@@ -104,46 +143,115 @@ def _added_pairs(builder: ir.IRBuilder, to: ir.Value, a: ir.Value, b: ir.Value) 
     return builder.call(add, [to, a, b])
 
 
+def _put(builder: ir.IRBuilder, sums: list[ir.Value], out: ir.Value, start: ir.Value, _: ir.Value) -> None:
+    for one, place in zip(sums, _places(builder, start), strict=True):
+        store(builder, one, out, place)
+
+
 def _put_plus_bias(
-    builder: ir.IRBuilder, sums: ir.Value, out: ir.Value, place: ir.Value, column: ir.Value, bias: ir.Value
+    builder: ir.IRBuilder, sums: list[ir.Value], out: ir.Value, start: ir.Value, column: ir.Value, bias: ir.Value
 ) -> None:
-    there = builder.bitcast(builder.gep(out, [place]), HALVES.as_pointer())
-    builder.store(rounded(builder, builder.fadd(sums, loaded(builder, bias, column))), there, align=2)
+    _round(builder, _plus(builder, sums, bias, column), out, start)
 
 
-def _put(builder: ir.IRBuilder, sums: ir.Value, out: ir.Value, place: ir.Value, _: ir.Value) -> None:
-    store(builder, sums, out, place)
+def _put_with_gelu(
+    builder: ir.IRBuilder,
+    sums: list[ir.Value],
+    out: ir.Value,
+    start: ir.Value,
+    column: ir.Value,
+    bias: ir.Value,
+    active: ir.Value,
+) -> None:
+    numbers = _plus(builder, sums, bias, column)
+    _round(builder, numbers, out, start)
+    _round(builder, gelu(builder, numbers), active, start)
 
 
-_rounded_tile, _tile_as_it_is = _tile(_put_plus_bias), _tile(_put)
+def _put_gelu(
+    builder: ir.IRBuilder, sums: list[ir.Value], active: ir.Value, start: ir.Value, column: ir.Value, bias: ir.Value
+) -> None:
+    _round(builder, gelu(builder, _plus(builder, sums, bias, column)), active, start)
 
 
-def _multiply(given: Any) -> None:
-    """Multiply rows that lie plainly where there is a bias, else groups of them that were gathered."""
+def _put_times_slope(
+    builder: ir.IRBuilder, sums: list[ir.Value], out: ir.Value, start: ir.Value, _: ir.Value, inactive: ir.Value
+) -> None:
+    slopes = slope_of_gelu(builder, [read(builder, inactive, place) for place in _places(builder, start)])
+    _round(builder, [builder.fmul(one, slope) for one, slope in zip(sums, slopes, strict=True)], out, start)
+
+
+def _places(builder: ir.IRBuilder, start: ir.Value) -> list[ir.Value]:
+    return [builder.add(start, start.type(i * WIDTH)) for i in range(_VECTORS)]
+
+
+def _plus(builder: ir.IRBuilder, sums: list[ir.Value], bias: ir.Value, column: ir.Value) -> list[ir.Value]:
+    places = zip(sums, _places(builder, column), strict=True)
+    return [builder.fadd(one, loaded(builder, bias, place)) for one, place in places]
+
+
+def _round(builder: ir.IRBuilder, numbers: list[ir.Value], out: ir.Value, start: ir.Value) -> None:
+    places = _places(builder, start)
+    for i in range(0, _VECTORS, 2):
+        pair = rounded_pair(builder, *numbers[i : i + 2])
+        builder.store(pair, builder.bitcast(builder.gep(out, [places[i]]), pair.type.as_pointer()), align=2)
+
+
+_tile_as_it_is, _rounded_tile, _tile_of_gelu = _tile(_put), _tile(_put_plus_bias), _tile(_put_gelu)
+_tile_with_gelu, _tile_times_slope = _tile(_put_with_gelu, beside=True), _tile(_put_times_slope, beside=True)
+
+
+def _multiply_rows(given: Any) -> None:
+    """Multiply rows that lie plainly."""
     work = carray(given, 1)[0]
     rows, columns, pairs = work.rows, work.columns, work.pairs
     bias = carray(pointer(work.bias), columns, np.float32)
-    halves = carray(pointer(work.out), rows * columns, np.uint16)
-    numbers = carray(pointer(work.out), rows * columns, np.float32)
+    out = carray(pointer(work.out), rows * columns, np.uint16)
+    active = carray(pointer(work.active), rows * columns, np.uint16)
+    inactive = carray(pointer(work.inactive), rows * columns, np.uint16)
+    first, last = next_range(given)
+    while first < last:
+        for panel in range((columns + COLUMNS - 1) // COLUMNS):
+            column, right = _panel(work, panel)
+            for group in range(first, last):
+                row = min(group * ROWS, rows - ROWS)
+                start, left = row * columns + column, pointer(work.left + 4 * row * pairs)
+                if work.inactive:
+                    _tile_times_slope(left, pairs, 1, right, pairs, out, start, column, columns, inactive)
+                elif work.active and not work.out:
+                    _tile_of_gelu(left, pairs, 1, right, pairs, active, start, column, columns, bias)
+                elif work.active:
+                    _tile_with_gelu(left, pairs, 1, right, pairs, out, start, column, columns, bias, active)
+                else:
+                    _rounded_tile(left, pairs, 1, right, pairs, out, start, column, columns, bias)
+        first, last = next_range(given)
+
+
+def _multiply_groups(given: Any) -> None:
+    """Multiply groups of rows that were gathered, and total what was added up meanwhile."""
+    work = carray(given, 1)[0]
+    rows, columns, pairs = work.rows, work.columns, work.pairs
+    out = carray(pointer(work.out), rows * columns, np.float32)
     sums = carray(pointer(work.sums), (work.num_sums, rows), np.float32)
     totals = carray(pointer(work.totals), rows, np.float32)
     first, last = next_range(given)
     while first < last:
         for panel in range((columns + COLUMNS - 1) // COLUMNS):
-            column, right = min(panel * COLUMNS, columns - COLUMNS), pointer(work.right + 4 * panel * pairs * COLUMNS)
+            column, right = _panel(work, panel)
             for group in range(first, last):
-                row = min(group * ROWS, rows - ROWS)
-                place = row * columns + column
-                if work.bias:
-                    left = pointer(work.left + 4 * row * pairs)
-                    _rounded_tile(left, pairs, 1, right, pairs, halves, place, column, columns, bias)
-                else:
-                    left = pointer(work.left + 4 * group * ROWS * pairs)
-                    _tile_as_it_is(left, 1, ROWS, right, pairs, numbers, place, column, columns)
-        for row in range(first * ROWS, min(last * ROWS, rows) if work.sums else 0):
+                row, left = min(group * ROWS, rows - ROWS), pointer(work.left + 4 * group * ROWS * pairs)
+                _tile_as_it_is(left, 1, ROWS, right, pairs, out, row * columns + column, column, columns)
+        for row in range(first * ROWS, min(last * ROWS, rows)):
             totals[row] = sums[:, row].sum()
         first, last = next_range(given)
 
 
-_SIZES = ("rows", "columns", "pairs")
-_multiplying = Task(_multiply, "left", "right", "bias", "out", "sums", "totals", "num_sums", *_SIZES)
+@compiled
+def _panel(work: Any, panel: int) -> tuple[int, Any]:
+    """Give where a panel's columns begin, and where it lies."""
+    return min(panel * COLUMNS, work.columns - COLUMNS), pointer(work.right + 4 * panel * work.pairs * COLUMNS)
+
+
+_SIZES, _MORE = ("rows", "columns", "pairs"), ("bias", "active", "inactive")
+_multiplying_rows = Task(_multiply_rows, "left", "right", "out", *_MORE, *_SIZES)
+_multiplying_groups = Task(_multiply_groups, "left", "right", "out", "sums", "totals", "num_sums", *_SIZES)

@@ -80,6 +80,11 @@ def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
+def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """Give, place by place, the smaller number."""
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
 def _folded(builder: ir.IRBuilder, vector: ir.Value, joined: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
     apart = WIDTH // 2
     while apart:
@@ -125,6 +130,13 @@ def rounded(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
     kind = ir.FunctionType(HALVES, [VECTOR])
     round_all = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512bf16.cvtneps2bf16.512")
     return builder.call(round_all, [vector])
+
+
+def rounded_pair(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
+    """Give the nearest bfloat16 numbers of two vectors as one, by the same processors' instruction for that."""
+    kind = ir.FunctionType(ir.VectorType(HALF, 2 * WIDTH), [VECTOR, VECTOR])
+    round_all = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512bf16.cvtne2ps2bf16.512")
+    return builder.call(round_all, [second, first])
 
 
 def read(builder: ir.IRBuilder, data: ir.Value, index: ir.Value) -> ir.Value:
