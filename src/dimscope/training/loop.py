@@ -156,7 +156,8 @@ class _Trainer:
             if self._settings.clip_norm is not None:
                 self.accelerator.clip_grad_norm_(self._parameters, self._settings.clip_norm)
             self._optimizer.step()
-        self._network.model.zero_grad()
+        for parameter in self._parameters:
+            parameter.grad = None
         self._schedule.step()
         return float(self.accelerator.reduce(total, "sum"))
 
