@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-RESULT_VERSION = 7
+RESULT_VERSION = 8
 """Raised when a change of the library moves numbers; stored runs of another version are then not reused."""
 
 _PACKAGES = ("dimscope", "torch", "transformers", "accelerate", "numpy", "scipy", "scikit-learn")
