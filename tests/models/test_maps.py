@@ -19,21 +19,14 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).float()
 
 
-def gradients(function, *inputs: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    leaves = [each.detach().clone().requires_grad_() for each in inputs]
-    out = function(*leaves)
-    out.backward(drawn(*out.shape, seed=9).to(out.dtype))
-    return out.detach(), [leaf.grad for leaf in leaves]
-
-
-def test_joint_linear_and_its_gradients_are_those_of_separate_maps():
+def test_joint_linear_and_its_gradients_are_those_of_separate_maps(gradients):
     values, weights, biases = drawn(7, 4), [drawn(3, 4, seed=1), drawn(2, 4, seed=2)], [drawn(3), drawn(2)]
     ours = gradients(lambda x, a, b, c, d: joint_linear(x, (a, b), (c, d)), values, *weights, *biases)
     plain = gradients(lambda x, a, b, c, d: torch.cat([linear(x, a, c), linear(x, b, d)], 1), values, *weights, *biases)
     torch.testing.assert_close(ours, plain)
 
 
-def test_joint_linear_takes_its_product_in_the_precision_of_the_values_and_gives_gradients_in_the_weights():
+def test_joint_linear_takes_its_product_in_the_precision_of_the_values_and_gives_gradients_in_the_weights(gradients):
     values, weight, bias = drawn(7, 4), drawn(3, 4, seed=1), drawn(3)
     ours, found = gradients(lambda x, w, b: joint_linear(x.bfloat16(), (w,), (b,)), values, weight, bias)
     plain, wanted = gradients(lambda x, w, b: linear(x.bfloat16(), w.bfloat16(), b.bfloat16()), values, weight, bias)
@@ -49,7 +42,7 @@ def adding_pairs(request, monkeypatch):
 
 
 @pytest.mark.parametrize("outputs", [(64, 70), (128,)])
-def test_products_in_bfloat16_and_their_gradients_are_those_of_rounded_numbers(adding_pairs, outputs):
+def test_products_in_bfloat16_and_their_gradients_are_those_of_rounded_numbers(gradients, adding_pairs, outputs):
     values = drawn(259, 66).bfloat16().float()
     weights = [drawn(each, 66, seed=1).bfloat16().float() for each in outputs]
     biases = [drawn(each, seed=2).bfloat16().float() for each in outputs]
@@ -100,12 +93,12 @@ def by_maps(values, *parameters):
     return TrainedMaps().feed_forward(values, wide, ACT2FN["gelu"], narrow)
 
 
-def test_two_maps_with_gelu_between_and_their_gradients_are_torchs_own_in_float32():
+def test_two_maps_with_gelu_between_and_their_gradients_are_torchs_own_in_float32(gradients):
     given = [drawn(7, 66), *(each for part in wide_and_narrow() for each in (part.weight, part.bias))]
     torch.testing.assert_close(gradients(by_maps, *given), gradients(plainly, *given))
 
 
-def test_two_maps_with_gelu_between_and_their_gradients_are_those_of_rounded_numbers(adding_pairs):
+def test_two_maps_with_gelu_between_and_their_gradients_are_those_of_rounded_numbers(gradients, adding_pairs):
     given = [drawn(259, 66), *(2 * each for part in wide_and_narrow() for each in (part.weight, part.bias))]
     (out, found), (expected, wanted) = (
         gradients(lambda x, *p: by_maps(x.bfloat16(), *p), *given),

@@ -19,18 +19,11 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).float()
 
 
-def gradients(function, *inputs: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    leaves = [each.detach().clone().requires_grad_() for each in inputs]
-    out = function(*leaves)
-    out.backward(drawn(*out.shape, seed=9).to(out.dtype))
-    return out.detach(), [leaf.grad for leaf in leaves]
-
-
 def parts() -> torch.Tensor:
     return drawn(int(MASK.sum()), 3, HEADS, DIMS)
 
 
-def test_attention_and_its_gradients_are_those_of_torch_with_padding():
+def test_attention_and_its_gradients_are_those_of_torch_with_padding(gradients):
     ways = [partial(way, sentences=Sentences(MASK), dropped=0.0) for way in (attention, _attention_with_padding)]
     torch.testing.assert_close(gradients(ways[0], parts()), gradients(ways[1], parts()))
 
@@ -70,7 +63,7 @@ def one_each() -> list[torch.Tensor]:
     return [drawn(len(MASK), HEADS, DIMS, seed=3), drawn(int(MASK.sum()), 6, seed=4), *maps]
 
 
-def test_keys_and_values_need_not_be_formed_for_one_query():
+def test_keys_and_values_need_not_be_formed_for_one_query(gradients):
     (ours, found), (expected, wanted) = gradients(of_one, *one_each()), gradients(of_formed, *one_each())
     torch.testing.assert_close(ours, expected)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
