@@ -15,7 +15,7 @@ from dimscope.activations import capture
 from dimscope.activations.check import STRUCTURE, check
 from dimscope.activations.check_heads import heads_are_apart
 from dimscope.core import seeds
-from dimscope.core.errors import UnknownName, UserError
+from dimscope.core.errors import UserError
 from dimscope.core.progress import work
 from dimscope.data.batching import Encoded, encode, first_sentences, padded_batches
 from dimscope.data.options import TaskOptions
@@ -30,7 +30,7 @@ from dimscope.models.load import Network, digest, load, load_language_model, loa
 from dimscope.models.pooling import default_pooling
 from dimscope.store.cache import cache_folder
 from dimscope.store.layout import Store
-from dimscope.training.checkpoints import require_classifier, save_checkpoint
+from dimscope.training.checkpoints import checkpoint_source, require_classifier, save_checkpoint
 
 Batch = tuple[np.ndarray, dict[str, torch.Tensor]]
 Precision = Literal["float32", "bfloat16"]
@@ -286,18 +286,11 @@ class Bench:
         """Give where the classifier's weights lie."""
         if not self.checkpoint:
             return self.source
-        source = self._checkpoint_source(self.checkpoint)
+        source = checkpoint_source(self.store, self.checkpoint)
         require_classifier(Path(source.location), self.spec["model"], len(self.task.label_names))
         return source
-
-    def _checkpoint_source(self, checkpoint: str) -> ModelSource:
-        """Find the checkpoint's folder, in the store or anywhere; an absolute path is no alias of the catalogue."""
-        folder = self.store.checkpoint(checkpoint) if self.store.has_checkpoint(checkpoint) else Path(checkpoint)
-        if not folder.is_dir():
-            raise UnknownName("checkpoint", checkpoint, self.store.checkpoints(), "A local folder will do too.")
-        return find(str(folder.resolve()))
 
     def _checkpoint_digest(self) -> str | None:
         if not self.checkpoint or self.store.has_checkpoint(self.checkpoint):
             return self.checkpoint
-        return digest(self._checkpoint_source(self.checkpoint))
+        return digest(checkpoint_source(self.store, self.checkpoint))

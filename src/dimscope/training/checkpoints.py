@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from dimscope.core.errors import UserError
-from dimscope.models.catalogue import find
+from dimscope.core.errors import UnknownName, UserError
+from dimscope.models.catalogue import ModelSource, find
 from dimscope.models.classify import classify
 from dimscope.models.load import Network, load
 from dimscope.models.quiet import quiet
 from dimscope.store.files import new_folder, sha256, write_json
+from dimscope.store.layout import Store
 
 _ABOUT = "dimscope.json"
 _CLASSIFIER = "ForSequenceClassification"
@@ -63,6 +64,18 @@ def is_intact(folder: Path) -> bool:
         return all(sha256(folder / name) == expected for name, expected in _about(folder)["sha256"].items())
     except (OSError, ValueError, KeyError):
         return False
+
+
+def checkpoint_source(store: Store, checkpoint: str) -> ModelSource:
+    """Find a checkpoint's folder, in the store or anywhere; an absolute path is no alias of the catalogue.
+
+    Raises:
+        UnknownName: there is no such folder.
+    """
+    folder = store.checkpoint(checkpoint) if store.has_checkpoint(checkpoint) else Path(checkpoint)
+    if not folder.is_dir():
+        raise UnknownName("checkpoint", checkpoint, store.checkpoints(), "A local folder will do too.")
+    return find(str(folder.resolve()))
 
 
 def require_classifier(folder: Path, model: Mapping[str, Any], num_classes: int) -> None:
